@@ -1,0 +1,48 @@
+# Two commands matter: `make serve` and `make test`. Both install what they need into .venv first.
+PYTHON ?= python3
+PORT ?= 3000
+PROFILE ?= embedded
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: serve test check format models clips lock build bench
+
+serve: $(INSTALLED)
+	MAEUM_PROFILE=$(PROFILE) $(BIN)/bentoml serve service:Maeum --port $(PORT)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The production models, at pinned revisions, with a lock of every file's hash.
+models: $(INSTALLED)
+	$(BIN)/maeum models fetch
+
+# The spoken test clips, made anew with espeak-ng.
+clips: $(INSTALLED)
+	$(BIN)/python scripts/make_test_clips.py
+
+build: $(INSTALLED)
+	$(BIN)/bentoml build
+
+# A new lock from pyproject.toml, made in an environment of its own.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet torch==2.13.0
+	build/lock/bin/pip install --quiet --editable '.[train,dev]'
+	scripts/freeze.sh build/lock/bin/pip > requirements.lock
+
+$(INSTALLED): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@

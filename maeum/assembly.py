@@ -1,0 +1,91 @@
+"""From settings to engines and to a pipeline: the one place where models, labels and weights come together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from maeum.features import Baselines
+from maeum.fusion import Fusion, Projection
+from maeum.labels import read_text_labels, read_voice_labels
+from maeum.models import resolve
+from maeum.pipeline import Pipeline
+from maeum.settings import Settings
+from maeum.speech_languages import supported_languages
+from maeum.stages import Stages
+from maeum.summary import Summarizer
+
+if TYPE_CHECKING:
+    from maeum.engines.speech import SpeechEngine
+    from maeum.engines.text import TextEngine
+    from maeum.engines.voice import VoiceEngine
+
+
+def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
+    """Compose stages into a pipeline. Reads the models' small files only; loads no weights.
+
+    Raises:
+        StartError: a model is missing or invalid, or has a label that the projection does not know.
+    """
+    speech, text, voice = (resolve(kind, settings) for kind in ("speech", "text", "voice"))
+    return Pipeline(
+        stages=stages,
+        summarizer=Summarizer(settings),
+        fusion=Fusion(
+            Projection.load(settings.projection_file),
+            read_text_labels(text.path),
+            read_voice_labels(voice.path),
+            settings.text_weight,
+            settings.voice_weight,
+        ),
+        baselines=Baselines.load(voice.path),
+        languages=supported_languages(speech.path),
+        model_names={folder.kind: folder.name for folder in (speech, text, voice)},
+        max_duration_s=settings.max_duration_s,
+    )
+
+
+def load_speech(settings: Settings) -> SpeechEngine:
+    """Load the speech model and let it answer once."""
+    from maeum.engines.speech import SpeechEngine
+
+    engine = SpeechEngine(
+        resolve("speech", settings).path, device=_device_of_ctranslate2(settings), threads=settings.speech_threads
+    )
+    engine.warm_up()
+    return engine
+
+
+def load_text(settings: Settings) -> TextEngine:
+    """Load the text model and let it answer once."""
+    from maeum.engines.text import TextEngine
+
+    engine = TextEngine(
+        resolve("text", settings).path, device=_device_of_torch(settings), threads=settings.text_threads
+    )
+    engine.warm_up()
+    return engine
+
+
+def load_voice(settings: Settings) -> VoiceEngine:
+    """Load the voice model and let it answer once."""
+    from maeum.engines.voice import VoiceEngine
+
+    engine = VoiceEngine(resolve("voice", settings).path, device=_device_of_torch(settings))
+    engine.warm_up()
+    return engine
+
+
+def _device_of_torch(settings: Settings) -> str:
+    import torch
+
+    if settings.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return settings.device
+
+
+def _device_of_ctranslate2(settings: Settings) -> str:
+    import ctranslate2
+
+    if settings.device == "auto":
+        return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+    return settings.device

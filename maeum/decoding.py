@@ -1,0 +1,165 @@
+"""Bytes to a mono 16 kHz waveform, within bounds that hold for hostile files too."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from maeum.errors import AudioTooLong, EmptyAudio, UndecodableAudio
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+    from av.container import InputContainer
+
+SAMPLE_RATE_HZ = 16_000
+
+_BLOCK_SAMPLES = 1 << 18  # per read, over all channels: bounds memory whatever a header claims
+_RATE_RANGE_HZ = (100, 768_000)
+# Float files may hold anything; past this the squares of an FFT overflow float32.
+_MAX_AMPLITUDE = 1e6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Waveform:
+    """Mono audio at `SAMPLE_RATE_HZ`.
+
+    Args:
+        samples: float32, shape (n_samples,), finite, nominally in [-1, 1].
+    """
+
+    samples: NDArray[np.float32]
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / SAMPLE_RATE_HZ
+
+    def to_pcm16(self) -> bytes:
+        """Little-endian signed 16-bit PCM, clipped to full scale."""
+        scaled = np.rint(self.samples * 32768.0)
+        pcm: bytes = np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
+        return pcm
+
+
+def decode(data: bytes, max_duration_s: float = 600.0) -> Waveform:
+    """Decode an audio file, average its channels and resample to 16 kHz with soxr's HQ.
+
+    libsndfile reads what it can; the rest goes to FFmpeg, which only decodes: its resampler moves single MFCCs by
+    more than 1. A file cut off in the middle gives what was there.
+
+    Args:
+        data: the file's bytes: wav, flac, mp3, ogg, opus, aiff, m4a, wma, webm, …
+        max_duration_s: longest accepted recording in seconds.
+
+    Raises:
+        EmptyAudio: no bytes, or no samples in them.
+        UndecodableAudio: not audio, or damaged beyond reading.
+        AudioTooLong: longer than `max_duration_s`.
+    """
+    if not data:
+        raise EmptyAudio("the audio file is empty")
+    try:
+        samples = _collect(_soundfile_blocks(data), max_duration_s)
+    except soundfile.LibsndfileError:
+        samples = _collect(_ffmpeg_blocks(data), max_duration_s)
+    if not len(samples):
+        raise EmptyAudio("the audio file holds no sound")
+    return Waveform(samples)
+
+
+# A block is (sample rate in Hz, float32 samples of shape (n_frames,), channels averaged).
+_Block = tuple[int, NDArray[np.float32]]
+
+
+def _soundfile_blocks(data: bytes) -> Iterator[_Block]:
+    with soundfile.SoundFile(io.BytesIO(data)) as file:
+        frames = max(1, _BLOCK_SAMPLES // max(1, file.channels))
+        while True:
+            block = file.read(frames, dtype="float32", always_2d=True)
+            if not len(block):
+                return
+            yield file.samplerate, block.mean(axis=1)
+
+
+def _ffmpeg_blocks(data: bytes) -> Iterator[_Block]:
+    import av  # here, because only files that libsndfile cannot read need FFmpeg
+
+    try:
+        with av.open(io.BytesIO(data), mode="r", metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise UndecodableAudio("the file has no audio track")
+            # Packed or planar, of any width, becomes planar float32: a change of format, not of rate.
+            to_float = av.AudioResampler(format="fltp")
+            for frame in _frames(container):
+                for converted in to_float.resample(frame):
+                    yield converted.sample_rate, converted.to_ndarray().mean(axis=0, dtype=np.float32)
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        raise UndecodableAudio("the file is not audio that can be decoded") from error
+
+
+def _frames(container: InputContainer) -> Iterator[AudioFrame]:
+    """Decoded frames; packets that are damaged are skipped, as players do."""
+    import av
+
+    for packet in container.demux(audio=0):
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            continue
+
+
+def _collect(blocks: Iterator[_Block], max_duration_s: float) -> NDArray[np.float32]:
+    """Resample block by block, so that memory is bounded by the output."""
+    parts: list[NDArray[np.float32]] = []
+    resampler: _Resampler | None = None
+    seconds = 0.0
+    for rate_hz, raw in blocks:
+        if not _RATE_RANGE_HZ[0] <= rate_hz <= _RATE_RANGE_HZ[1]:
+            raise UndecodableAudio(f"a sample rate of {rate_hz} Hz is not supported")
+        seconds += len(raw) / rate_hz
+        if seconds > max_duration_s:
+            raise AudioTooLong(f"the recording is longer than {max_duration_s:g} s")
+        if resampler is None or resampler.rate_hz != rate_hz:
+            if resampler is not None:
+                parts.append(resampler.finish())
+            resampler = _Resampler(rate_hz)
+        parts.append(resampler.push(np.clip(np.nan_to_num(raw, nan=0.0), -_MAX_AMPLITUDE, _MAX_AMPLITUDE)))
+    if resampler is not None:
+        parts.append(resampler.finish())
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+class _Resampler:
+    """soxr's HQ to 16 kHz over blocks; the sum of the parts is as long as librosa's one-shot result."""
+
+    def __init__(self, rate_hz: int) -> None:
+        self.rate_hz = rate_hz
+        self._stream = (
+            None
+            if rate_hz == SAMPLE_RATE_HZ
+            else soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ")
+        )
+        self._n_in = self._n_out = 0
+
+    def push(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self._stream is None:
+            return block
+        self._n_in += len(block)
+        out: NDArray[np.float32] = self._stream.resample_chunk(block)
+        self._n_out += len(out)
+        return out
+
+    def finish(self) -> NDArray[np.float32]:
+        if self._stream is None:
+            return np.zeros(0, np.float32)
+        rest: NDArray[np.float32] = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        missing = math.ceil(self._n_in * SAMPLE_RATE_HZ / self.rate_hz) - self._n_out - len(rest)
+        return np.pad(rest, (0, missing)) if missing > 0 else rest[: len(rest) + missing]

@@ -1,0 +1,1 @@
+"""The models: each module loads one and runs it on a batch."""

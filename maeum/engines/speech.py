@@ -1,0 +1,215 @@
+"""Speech to text: Whisper windows of any number of recordings in one CTranslate2 call.
+
+`faster_whisper.WhisperModel.transcribe` decodes one recording, window after window. Here every recording is cut into
+windows at its silences first, and each round decodes the current window position of all recordings together. For a
+recording of one window the steps are exactly those of `transcribe`, so that the text is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from faster_whisper import WhisperModel
+from faster_whisper.audio import pad_or_trim
+from faster_whisper.tokenizer import Tokenizer
+from faster_whisper.transcribe import get_suppressed_tokens
+from faster_whisper.vad import SpeechTimestampsMap, VadOptions, get_speech_timestamps
+from numpy.typing import NDArray
+
+from maeum.decoding import SAMPLE_RATE_HZ
+from maeum.errors import ModelInvalid
+from maeum.speech_languages import supported_languages
+from maeum.stages import Failure, Segment, SpeechItem, Transcript
+
+BEAM_SIZE = 5
+_WINDOW_S = 30
+# whisper's defaults: a window is silent when <|nospeech|> is likely and the text is not.
+_NO_SPEECH_THRESHOLD = 0.6
+_LOG_PROB_THRESHOLD = -1.0
+_MAX_INITIAL_TIMESTAMP_INDEX = 50  # 1.0 s in steps of 0.02 s
+# A model that keeps asking to decode the rest of a window again is stopped here; speech needs two or three passes.
+_MAX_PASSES = 16
+
+
+@dataclass(slots=True, eq=False)
+class _Window:
+    """A stretch of at most 30 s of speech, silence cut out, and how far it is decoded."""
+
+    features: NDArray[np.float32]  # (n_mels, n_frames + 1)
+    chunks: list[dict[str, int]]  # where its speech lies in the recording, in samples
+    language: str
+    seek: int = 0
+    passes: int = 0
+    segments: list[Segment] = field(default_factory=list)
+
+    @property
+    def content_frames(self) -> int:
+        # The feature extractor pads 160 samples, which add one frame.
+        return int(self.features.shape[-1]) - 1
+
+
+class SpeechEngine:
+    """Holds a CTranslate2 Whisper.
+
+    Args:
+        folder: a model in faster-whisper's layout.
+        device: `cpu` (int8) or `cuda` (float16).
+        threads: CPU threads; 0 for all cores.
+        max_windows: windows per CTranslate2 call, which bounds memory.
+
+    Raises:
+        ModelInvalid: the files do not load.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, max_windows: int = 16) -> None:
+        self.languages = supported_languages(folder)
+        self._max_windows = max_windows
+        try:
+            self._model = WhisperModel(
+                str(folder),
+                device=device,
+                compute_type="float16" if device == "cuda" else "int8",
+                cpu_threads=threads,
+                local_files_only=True,
+            )
+        except (RuntimeError, ValueError, OSError, json.JSONDecodeError) as error:
+            raise ModelInvalid(f"the speech model does not load: {error}") from error
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._suppressed = get_suppressed_tokens(self._tokenizer(next(iter(sorted(self.languages)))), [-1])
+
+    def transcribe(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
+        """Transcribe recordings together.
+
+        Args:
+            items: 16 kHz mono PCM16 and a language code each.
+
+        Returns:
+            A transcript for each item in its place, or a `Failure` where the item is not usable.
+        """
+        windows_of = [self._windows(item) for item in items]
+        pending = [window for windows in windows_of if isinstance(windows, list) for window in windows]
+        while pending:
+            for start in range(0, len(pending), self._max_windows):
+                self._decode(pending[start : start + self._max_windows])
+            pending = [w for w in pending if w.seek < w.content_frames and w.passes < _MAX_PASSES]
+        return [windows if isinstance(windows, Failure) else _transcript(windows) for windows in windows_of]
+
+    def warm_up(self) -> None:
+        """Answer once, past the voice activity detection, which would drop silence."""
+        self._decode([self._window(np.zeros(SAMPLE_RATE_HZ, np.float32), [], sorted(self.languages)[0])])
+
+    def _tokenizer(self, language: str) -> Tokenizer:
+        if language not in self._tokenizers:
+            self._tokenizers[language] = Tokenizer(
+                self._model.hf_tokenizer, self._model.model.is_multilingual, task="transcribe", language=language
+            )
+        return self._tokenizers[language]
+
+    def _knows_token_of(self, language: str) -> bool:
+        return not self._model.model.is_multilingual or self._tokenizer(language).language is not None
+
+    def _windows(self, item: SpeechItem) -> list[_Window] | Failure:
+        if item.language not in self.languages or not self._knows_token_of(item.language):
+            return Failure("unsupported_language", f"the speech model does not transcribe {item.language!r}")
+        if len(item.pcm16) % 2:
+            return Failure("speech_failed", "PCM16 audio has an odd number of bytes")
+        samples = np.frombuffer(item.pcm16, dtype="<i2").astype(np.float32) / np.float32(32768)
+        chunks = get_speech_timestamps(samples, VadOptions()) if len(samples) else []
+        if sum(chunk["end"] - chunk["start"] for chunk in chunks) > _WINDOW_S * SAMPLE_RATE_HZ:
+            # Past one window, cut at pauses too short to count as silence, so that no word is torn.
+            options = VadOptions(max_speech_duration_s=_WINDOW_S, min_silence_duration_ms=160)
+            chunks = get_speech_timestamps(samples, options)
+        return [self._window(samples, group, item.language) for group in _pack(chunks)]
+
+    def _window(self, samples: NDArray[np.float32], chunks: list[dict[str, int]], language: str) -> _Window:
+        speech = np.concatenate([samples[c["start"] : c["end"]] for c in chunks]) if chunks else samples
+        return _Window(self._model.feature_extractor(speech), chunks, language)
+
+    def _decode(self, windows: Sequence[_Window]) -> None:
+        """Decode each window once from where it stands and move it on."""
+        extractor = self._model.feature_extractor
+        sizes = [min(extractor.nb_max_frames, window.content_frames - window.seek) for window in windows]
+        features = np.stack(
+            [pad_or_trim(w.features[:, w.seek : w.seek + size]) for w, size in zip(windows, sizes, strict=True)]
+        )
+        prompts = [self._model.get_prompt(self._tokenizer(window.language), []) for window in windows]
+        results = self._model.model.generate(
+            self._model.encode(features),
+            prompts,
+            beam_size=BEAM_SIZE,
+            patience=1,
+            length_penalty=1,
+            max_length=self._model.max_length,
+            return_scores=True,
+            return_no_speech_prob=True,
+            suppress_blank=True,
+            suppress_tokens=self._suppressed,
+            max_initial_timestamp_index=_MAX_INITIAL_TIMESTAMP_INDEX,
+        )
+        for window, size, result in zip(windows, sizes, results, strict=True):
+            self._advance(window, size, result)
+
+    def _advance(self, window: _Window, size: int, result: Any) -> None:
+        """Take over what was decoded, as `WhisperModel.generate_segments` does."""
+        window.passes += 1
+        tokens = result.sequences_ids[0]
+        # score is the mean over the tokens; whisper's average counts the end token too.
+        avg_logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
+        if result.no_speech_prob > _NO_SPEECH_THRESHOLD and avg_logprob <= _LOG_PROB_THRESHOLD:
+            window.seek += size
+            return
+        tokenizer = self._tokenizer(window.language)
+        time_per_frame = self._model.feature_extractor.time_per_frame
+        pieces, seek, _ = self._model._split_segments_by_timestamps(
+            tokenizer=tokenizer,
+            tokens=tokens,
+            time_offset=window.seek * time_per_frame,
+            segment_size=size,
+            segment_duration=size * time_per_frame,
+            seek=window.seek,
+        )
+        window.seek = seek if seek > window.seek else window.seek + size
+        for piece in pieces:
+            text = tokenizer.decode(piece["tokens"])
+            if piece["start"] != piece["end"] and text.strip():
+                window.segments.append(Segment(piece["start"], piece["end"], text))
+
+
+def _pack(chunks: Sequence[dict[str, int]]) -> list[list[dict[str, int]]]:
+    """Group speech chunks, in order, into windows of at most 30 s of speech."""
+    groups: list[list[dict[str, int]]] = []
+    filled = 0
+    for chunk in chunks:
+        length = chunk["end"] - chunk["start"]
+        if not groups or filled + length > _WINDOW_S * SAMPLE_RATE_HZ:
+            groups.append([])
+            filled = 0
+        groups[-1].append(chunk)
+        filled += length
+    return groups
+
+
+def _transcript(windows: Sequence[_Window]) -> Transcript:
+    """Put a recording's windows together again, with times in the recording."""
+    segments: list[Segment] = []
+    for window in windows:
+        times = SpeechTimestampsMap(window.chunks, SAMPLE_RATE_HZ)
+        segments += [
+            Segment(
+                times.get_original_time(segment.start_s),
+                times.get_original_time(segment.end_s, is_end=True),
+                segment.text,
+            )
+            for segment in window.segments
+        ]
+    text = unicodedata.normalize("NFC", "".join(segment.text for segment in segments)).strip()
+    return Transcript(
+        text,
+        tuple(Segment(s.start_s, s.end_s, unicodedata.normalize("NFC", s.text).strip()) for s in segments),
+    )

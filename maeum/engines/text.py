@@ -1,0 +1,102 @@
+"""Text emotion: a sequence classifier over a batch of sentences from any number of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch.nn.utils.rnn import pad_sequence
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from maeum.errors import ModelInvalid
+from maeum.labels import read_text_labels
+from maeum.stages import Failure, Probabilities
+
+MAX_TOKENS = 256
+# One forward pass holds at most this many padded tokens, which bounds memory whatever the batch.
+_TOKENS_PER_FORWARD = 8192
+
+
+class TextEngine:
+    """Holds the classifier and its tokenizer.
+
+    Args:
+        folder: a model in `AutoModelForSequenceClassification`'s layout with a fast tokenizer.
+        device: `cpu` or `cuda`.
+        threads: CPU threads of this process for torch; 0 leaves torch's default.
+
+    Raises:
+        ModelMissing: there is no `config.json`.
+        ModelInvalid: the files are unreadable, or labels and logits disagree in number.
+    """
+
+    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        self.labels = read_text_labels(folder)
+        self._device = torch.device(device)
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                folder, use_fast=True, local_files_only=True, trust_remote_code=False
+            )
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
+            raise ModelInvalid(f"the text model does not load: {str(error).splitlines()[0]}") from error
+        if model.config.num_labels != len(self.labels):
+            raise ModelInvalid(
+                f"the text model has {model.config.num_labels} logits but {len(self.labels)} labels: "
+                + ", ".join(self.labels)
+            )
+        self._model = model.to(self._device).eval()
+
+    def classify(self, sentences: Sequence[str]) -> list[Probabilities | Failure]:
+        """Classify sentences, longest together, a bounded number of padded tokens at a time.
+
+        Args:
+            sentences: any number; each is cut at 256 tokens.
+
+        Returns:
+            Probabilities in the order of `labels`, for each sentence in its place; a `Failure` where the logits are
+            not finite.
+        """
+        if not sentences:
+            return []
+        encoded = self._tokenizer(list(sentences), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        by_length = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
+        results: list[Probabilities | Failure] = [_NOT_FINITE] * len(encoded)
+        for batch in _batches([(index, len(encoded[index])) for index in by_length]):
+            tokens = pad_sequence(
+                [torch.tensor(encoded[index]) for index in batch],
+                batch_first=True,
+                padding_value=self._tokenizer.pad_token_id,
+            ).to(self._device)
+            lengths = torch.tensor([len(encoded[index]) for index in batch], device=self._device)
+            mask = torch.arange(tokens.shape[1], device=self._device) < lengths[:, None]
+            with torch.inference_mode():
+                logits = self._model(input_ids=tokens, attention_mask=mask.long()).logits
+                rows = torch.softmax(logits.double(), dim=1).cpu()
+            for index, row, ok in zip(batch, rows.tolist(), rows.isfinite().all(dim=1).tolist(), strict=True):
+                if ok:
+                    results[index] = tuple(row)
+        return results
+
+    def warm_up(self) -> None:
+        """Answer once, so that the first request does not pay for the first use."""
+        self.classify(["오늘은 어땠나요"])
+
+
+_NOT_FINITE = Failure("text_failed", "the text model gave no finite numbers for a sentence")
+
+
+def _batches(lengths: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Group (index, n_tokens) pairs, sorted by n_tokens, so that no padded group exceeds the token budget."""
+    groups: list[list[int]] = []
+    for index, n_tokens in lengths:
+        if not groups or (len(groups[-1]) + 1) * n_tokens > _TOKENS_PER_FORWARD:
+            groups.append([])
+        groups[-1].append(index)
+    return groups

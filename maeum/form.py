@@ -1,0 +1,95 @@
+"""A multipart request becomes the bytes and fields of one analysis; nothing in it is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+
+from maeum.errors import InvalidField, MalformedForm, NoFile, UploadTooLarge
+
+# Room for boundaries, headers and the small fields around the file.
+_ENVELOPE_BYTES = 64 * 1024
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyzeForm:
+    """One request's form. `gender` and `lang` are as sent; the pipeline checks them."""
+
+    data: bytes
+    gender: str = "MALE"
+    lang: str = "ko"
+    summary: bool = True
+
+
+async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
+    """Read `file`, `gender`, `lang` and `summary`, counting bytes while they arrive.
+
+    Args:
+        request: a POST whose body was not read yet.
+        max_upload_bytes: largest accepted file in bytes.
+
+    Raises:
+        NoFile: no multipart form, or no file in its field `file`.
+        UploadTooLarge: more bytes than allowed, announced or sent.
+        MalformedForm: the body is no valid multipart form, or breaks off.
+        InvalidField: `summary` is no truth value, or a text field came as a file.
+    """
+    content_type = request.headers.get("content-type", "")
+    if not content_type.lower().startswith("multipart/form-data"):
+        raise NoFile("send the audio as multipart/form-data in the field 'file'")
+    limit = max_upload_bytes + _ENVELOPE_BYTES
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(max_upload_bytes)
+    parser = MultiPartParser(request.headers, _counted(request, limit, max_upload_bytes), max_files=4, max_fields=16)
+    parser.spool_max_size = limit  # audio stays in memory: transcripts and voices are private
+    try:
+        form = await parser.parse()
+    except (MultiPartException, UnicodeDecodeError, KeyError) as error:
+        raise MalformedForm("the body is no valid multipart form") from error
+    except ClientDisconnect as error:
+        raise MalformedForm("the upload broke off") from error
+    try:
+        return await _to_form(form, max_upload_bytes)
+    finally:
+        await form.close()
+
+
+async def _to_form(form: FormData, max_upload_bytes: int) -> AnalyzeForm:
+    upload = form.get("file")
+    if not isinstance(upload, UploadFile) or not (upload.filename or upload.size):
+        raise NoFile("the form has no file in the field 'file'")
+    if (upload.size or 0) > max_upload_bytes:
+        raise _too_large(max_upload_bytes)
+    summary = _text(form, "summary", "true").lower()
+    if summary not in _BOOLEANS:
+        raise InvalidField("summary must be true or false", code="invalid_summary")
+    return AnalyzeForm(
+        await upload.read(), _text(form, "gender", "MALE"), _text(form, "lang", "ko"), _BOOLEANS[summary]
+    )
+
+
+def _text(form: FormData, name: str, default: str) -> str:
+    value = form.get(name, default)
+    if not isinstance(value, str):
+        raise InvalidField(f"{name} must be text, not a file", code=f"invalid_{name}")
+    # BentoML's own client sends text fields as JSON strings.
+    return value.strip().strip('"').strip() or default
+
+
+async def _counted(request: Request, limit: int, max_upload_bytes: int) -> AsyncGenerator[bytes, None]:
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > limit:
+            raise _too_large(max_upload_bytes)
+        yield chunk
+
+
+def _too_large(max_upload_bytes: int) -> UploadTooLarge:
+    return UploadTooLarge(f"the audio file is larger than {max_upload_bytes} bytes")

@@ -1,0 +1,148 @@
+"""The pipeline with its models in this process: the Python call, the command line and batch jobs use it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from os import PathLike
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar, runtime_checkable
+
+from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
+from maeum.errors import UploadTooLarge
+from maeum.pipeline import Analysis, Pipeline
+from maeum.schemas import ContractBody
+from maeum.settings import Settings, get_settings
+from maeum.stages import Failure, Stages, run_isolated
+
+Items = TypeVar("Items", bound=Any)
+Result = TypeVar("Result")
+
+
+@runtime_checkable
+class ChunkedUpload(Protocol):
+    """What Django's `UploadedFile` offers."""
+
+    def chunks(self) -> Any:
+        """Iterate over the file's bytes."""
+        ...
+
+
+class _LocalStage(Generic[Items, Result]):
+    """A model in this process, on a thread of its own: more threads would compete for the same cores."""
+
+    def __init__(self, name: str, engine: Callable[[Items], list[Result | Failure]]) -> None:
+        self._name, self._engine = name, engine
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"maeum-{name}")
+
+    async def run(self, items: Items) -> list[Result | Failure]:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread,
+            lambda: run_isolated(self._name, lambda part: self._engine(items[part]), len(items)),
+        )
+
+
+def build_local_pipeline(settings: Settings) -> Pipeline:
+    """Load the three models into this process and compose them.
+
+    Raises:
+        StartError: a model or a setting does not allow it.
+    """
+    return build_pipeline(
+        settings,
+        Stages(
+            _LocalStage("speech", load_speech(settings).transcribe),
+            _LocalStage("text", load_text(settings).classify),
+            _LocalStage("voice", load_voice(settings).classify),
+        ),
+    )
+
+
+class _Session:
+    """One pipeline and the event loop that it lives on, for callers in any number of threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.pipeline = build_local_pipeline(settings)
+        self.max_upload_bytes = settings.max_upload_bytes
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="maeum-pipeline", daemon=True).start()
+
+    def analyze(self, data: bytes, gender: str, lang: str) -> Analysis:
+        options = self.pipeline.options(gender, lang)
+        return asyncio.run_coroutine_threadsafe(self.pipeline.analyze(data, options), self._loop).result()
+
+
+_lock = threading.Lock()
+_session: _Session | None = None
+
+
+def _forget_session() -> None:
+    """A forked child has neither the threads nor a usable lock of its parent."""
+    global _session, _lock
+    _lock, _session = threading.Lock(), None
+
+
+os.register_at_fork(after_in_child=_forget_session)
+
+
+def _get_session() -> _Session:
+    global _session
+    with _lock:
+        if _session is None:
+            _session = _Session(get_settings())
+        return _session
+
+
+def run_pipeline_on_uploaded_file(
+    file: ChunkedUpload | BinaryIO | bytes | str | PathLike[str], gender: str = "MALE", lang: str = "ko"
+) -> dict[str, Any]:
+    """Analyse one recording in this process. Safe to call from several threads; models load on the first call.
+
+    Args:
+        file: anything with `.chunks()` (a Django `UploadedFile`), a binary file object, bytes, or a path.
+        gender: `MALE` or `FEMALE`, any case: which baseline normalises the voice.
+        lang: language code for speech-to-text.
+
+    Returns:
+        `{"summary": str, "emotion_analysis": [p0, …, p5]}`, the probabilities in the text model's label order.
+
+    Raises:
+        MaeumError: the file or an argument is not usable; `code`, `status` and `message` say why.
+        OSError: `file` is a path that cannot be read.
+    """
+    session = _get_session()
+    analysis = session.analyze(read_upload(file, session.max_upload_bytes), gender, lang)
+    return ContractBody.of(analysis).model_dump()
+
+
+def read_upload(file: ChunkedUpload | BinaryIO | bytes | str | PathLike[str], max_bytes: int) -> bytes:
+    """Take the bytes out of whatever a caller holds.
+
+    Raises:
+        UploadTooLarge: more than `max_bytes`.
+        TypeError: `file` is none of the kinds listed.
+    """
+    if isinstance(file, bytes | bytearray | memoryview):
+        parts = iter([bytes(file)])
+    elif isinstance(file, str | PathLike):
+        parts = iter([_read_file(Path(file), max_bytes)])
+    elif isinstance(file, ChunkedUpload):
+        parts = iter(file.chunks())
+    elif hasattr(file, "read"):
+        parts = iter([file.read(max_bytes + 1)])
+    else:
+        raise TypeError(f"file must have chunks(), read(), or be bytes or a path, not {type(file).__name__}")
+    data = bytearray()
+    for part in parts:
+        data += part
+        if len(data) > max_bytes:
+            raise UploadTooLarge(f"the audio file is larger than {max_bytes} bytes")
+    return bytes(data)
+
+
+def _read_file(path: Path, max_bytes: int) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(max_bytes + 1)

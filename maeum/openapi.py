@@ -1,0 +1,97 @@
+"""What `/docs.json` says of the two analyze routes: form fields, answers and an example of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
+
+_FILE = {"type": "string", "format": "binary", "description": "An audio file; .wav of any rate, width and channels."}
+_GENDER = {
+    "type": "string",
+    "enum": ["MALE", "FEMALE"],
+    "default": "MALE",
+    "description": "Which baseline normalises the voice; any case.",
+}
+_LANG = {"type": "string", "default": "ko", "description": "Language code for speech-to-text."}
+_SUMMARY = {"type": "boolean", "default": True, "description": "Whether to write a summary."}
+
+_ANALYSIS_EXAMPLE = {
+    "transcript": {
+        "text": "오늘 친구를 만나서 정말 기뻤다.",
+        "language": "ko",
+        "duration_s": 2.61,
+        "segments": [{"start_s": 0.0, "end_s": 2.5, "text": "오늘 친구를 만나서 정말 기뻤다."}],
+    },
+    "emotion": {
+        "labels": ["기쁨", "당황", "분노", "불안", "상처", "슬픔"],
+        "probabilities": [0.74, 0.15, 0.01, 0.02, 0.02, 0.06],
+        "top": "기쁨",
+    },
+    "text_emotion": {"기쁨": 1.0, "당황": 0.0, "분노": 0.0, "불안": 0.0, "상처": 0.0, "슬픔": 0.0},
+    "voice_emotion": {"ANGRY": 0.02, "SAD": 0.2, "DISGUST": 0.03, "HAPPY": 0.7, "FEAR": 0.04, "SURPRISE": 0.01},
+    "summary": {"status": "ok", "text": "반가운 친구를 만나 참 기쁘셨겠어요.", "reason": None},
+    "warnings": [],
+    "models": {
+        "speech": "embedded:speech",
+        "text": "embedded:text",
+        "voice": "embedded:voice",
+        "summary": "gpt-4o-mini",
+    },
+    "timings_ms": {"decode": 3.1, "features": 9.5, "voice": 6.2, "speech": 180.4, "text": 14.8, "total": 199.7},
+}
+_CONTRACT_EXAMPLE = {
+    "summary": "반가운 친구를 만나 참 기쁘셨겠어요.",
+    "emotion_analysis": [0.74, 0.15, 0.01, 0.02, 0.02, 0.06],
+}
+
+
+def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, error_example: Any) -> dict[str, Any]:
+    errors = {
+        400: "No file, or no multipart form",
+        413: "More bytes or seconds than allowed",
+        422: "Empty or undecodable audio, wrong gender or lang",
+        503: "More work than can be done in time",
+    }
+    return {
+        "response_model": None,
+        "responses": {
+            200: {
+                "model": answer,
+                "description": "The analysis",
+                "content": {"application/json": {"example": example}},
+            },
+            **{
+                status: {
+                    "model": error,
+                    "description": text,
+                    "content": {"application/json": {"example": error_example}},
+                }
+                for status, text in errors.items()
+            },
+        },
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {"schema": {"type": "object", "required": ["file"], "properties": fields}}
+                },
+            }
+        },
+    }
+
+
+ANALYZE = _operation(
+    {"file": _FILE, "gender": _GENDER, "lang": _LANG, "summary": _SUMMARY},
+    AnalysisBody,
+    _ANALYSIS_EXAMPLE,
+    ErrorBody,
+    {"error": {"code": "no_file", "message": "the form has no file in the field 'file'"}},
+)
+CONTRACT = _operation(
+    {"file": _FILE, "gender": _GENDER, "lang": _LANG},
+    ContractBody,
+    _CONTRACT_EXAMPLE,
+    ContractErrorBody,
+    {"error": "the form has no file in the field 'file'"},
+)

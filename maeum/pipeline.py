@@ -1,0 +1,230 @@
+"""The one line from an upload to its analysis.
+
+bytes → decode → Waveform ─┬→ speech → Transcript → sentences → text ─┬→ fuse → Analysis
+                           └→ MFCC, delta → voice ────────────────────┘
+                                     Transcript → summary (beside text)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maeum.decoding import Waveform, decode
+from maeum.errors import InvalidField, StageFailed, UnsupportedLanguage
+from maeum.features import Baselines, Gender, voice_delta
+from maeum.fusion import Fusion, Vector, vote
+from maeum.sentences import split_sentences
+from maeum.stages import Failure, SpeechItem, Stages, Transcript
+from maeum.summary import Summary
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a caller may choose for one recording, already checked."""
+
+    gender: Gender = Gender.MALE
+    language: str = "ko"
+    summary: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything that is known about one recording; probabilities are in the order of their labels."""
+
+    transcript: Transcript
+    language: str
+    duration_s: float
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    text_emotion: dict[str, float] | None
+    voice_emotion: dict[str, float]
+    summary: Summary
+    warnings: tuple[str, ...]
+    models: dict[str, str | None]
+    timings_ms: dict[str, float] = field(compare=False)
+
+
+class SummaryStage(Protocol):
+    """Writes the sentence that maeum gives back."""
+
+    @property
+    def model(self) -> str | None:
+        """Name of the chat model, or None when no summary will be written."""
+        ...
+
+    async def summarize(self, transcript: str) -> Summary:
+        """Summarise a transcript; never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """The flow over three model stages, wherever those run.
+
+    Args:
+        stages: speech, text and voice.
+        summarizer: the summary stage.
+        fusion: labels of both models and the weights.
+        baselines: of the voice model.
+        languages: codes that the speech model can transcribe.
+        model_names: name per stage, for the answer.
+        max_duration_s: longest accepted recording in seconds.
+    """
+
+    stages: Stages
+    summarizer: SummaryStage
+    fusion: Fusion
+    baselines: Baselines
+    languages: frozenset[str]
+    model_names: dict[str, str]
+    max_duration_s: float = 600.0
+
+    def options(self, gender: str = "MALE", lang: str = "ko", summary: bool = True) -> Options:
+        """Check what a caller asks for; empty text counts as not given.
+
+        Raises:
+            InvalidField: gender is neither `MALE` nor `FEMALE`, or lang is no language code.
+            UnsupportedLanguage: the speech model does not know `lang`.
+        """
+        language = lang.strip().lower() or "ko"
+        if not (language.isascii() and language.isalpha() and len(language) <= 3):
+            raise InvalidField("lang must be a language code such as ko", code="invalid_lang")
+        if language not in self.languages:
+            known = (
+                ", ".join(sorted(self.languages)) if len(self.languages) <= 5 else f"{len(self.languages)} languages"
+            )
+            raise UnsupportedLanguage(
+                f"the speech model {self.model_names['speech']} does not transcribe {language!r}; it knows {known}"
+            )
+        return Options(Gender.parse(gender.strip() or "MALE"), language, summary)
+
+    async def analyze(self, data: bytes, options: Options) -> Analysis:
+        """Analyse one recording.
+
+        Args:
+            data: an audio file's bytes.
+            options: from `self.options`.
+
+        Raises:
+            EmptyAudio, UndecodableAudio, AudioTooLong: the file is not usable.
+            StageFailed: a model could not handle this recording.
+        """
+        clock = _Clock()
+        with clock.measure("decode"):
+            waveform = await asyncio.to_thread(decode, data, self.max_duration_s)
+        (transcript, text_votes, summary), voice = await _all(
+            self._words(waveform, options, clock), self._voice(waveform, options, clock)
+        )
+        with clock.measure("fuse"):
+            fused = self.fusion.fuse(text_votes, voice)
+        return Analysis(
+            transcript=transcript,
+            language=options.language,
+            duration_s=waveform.duration_s,
+            labels=self.fusion.text_labels,
+            probabilities=tuple(fused.tolist()),
+            text_emotion=None if text_votes is None else _by_label(self.fusion.text_labels, text_votes),
+            voice_emotion=_by_label(self.fusion.voice_labels, voice),
+            summary=summary,
+            warnings=("no_speech",) if text_votes is None else (),
+            models={**self.model_names, "summary": self.summarizer.model},
+            timings_ms=clock.finish(),
+        )
+
+    async def _words(
+        self, waveform: Waveform, options: Options, clock: _Clock
+    ) -> tuple[Transcript, Vector | None, Summary]:
+        with clock.measure("speech"):
+            item = SpeechItem(await asyncio.to_thread(waveform.to_pcm16), options.language)
+            transcript = _good((await self.stages.speech.run([item]))[0])
+        sentences = split_sentences(transcript.text)
+        return transcript, *await _all(
+            self._text(sentences, clock), self._summary(transcript, bool(sentences), options, clock)
+        )
+
+    async def _text(self, sentences: list[str], clock: _Clock) -> Vector | None:
+        if not sentences:
+            return None
+        with clock.measure("text"):
+            probabilities = [_good(result) for result in await self.stages.text.run(sentences)]
+        return vote(probabilities, len(self.fusion.text_labels))
+
+    async def _voice(self, waveform: Waveform, options: Options, clock: _Clock) -> Vector:
+        with clock.measure("features"):
+            delta: NDArray[np.float32] = await asyncio.to_thread(
+                voice_delta, waveform, self.baselines.of(options.gender)
+            )
+        with clock.measure("voice"):
+            return np.asarray(_good((await self.stages.voice.run(delta[np.newaxis]))[0]))
+
+    async def _summary(self, transcript: Transcript, has_sentences: bool, options: Options, clock: _Clock) -> Summary:
+        if not options.summary:
+            return Summary("skipped", None, "not_requested")
+        if not has_sentences:
+            return Summary("skipped", None, "no_speech")
+        with clock.measure("summary"):
+            return await self.summarizer.summarize(transcript.text)
+
+
+class _Clock:
+    """Milliseconds per stage of one request."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._timings_ms: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._timings_ms[stage] = round((time.perf_counter() - start) * 1000, 2)
+
+    def finish(self) -> dict[str, float]:
+        return {**self._timings_ms, "total": round((time.perf_counter() - self._start) * 1000, 2)}
+
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+async def _all(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
+    """Run two steps at once; when one fails, the other is cancelled and the failure raised."""
+
+    async def run(step: Awaitable[T]) -> T:
+        return await step
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(run(first)), group.create_task(run(second))
+    except* Exception as errors:
+        raise _first(errors) from None
+    return tasks[0].result(), tasks[1].result()
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _good(result: T | Failure) -> T:
+    if isinstance(result, Failure):
+        raise StageFailed(result.message, code=result.code)
+    return result
+
+
+def _by_label(labels: tuple[str, ...], vector: Vector) -> dict[str, float]:
+    return dict(zip(labels, vector.tolist(), strict=True))

@@ -1,0 +1,133 @@
+"""The HTTP edge's types: frozen pydantic models whose field order is the order of the JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from maeum.errors import MaeumError
+from maeum.pipeline import Analysis
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class SegmentBody(_Frozen):
+    """A stretch of the transcript."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+class TranscriptBody(_Frozen):
+    """What was said."""
+
+    text: str
+    language: str
+    duration_s: float = Field(description="Length of the recording in seconds.")
+    segments: list[SegmentBody]
+
+
+class EmotionBody(_Frozen):
+    """The fused emotion."""
+
+    labels: list[str]
+    probabilities: list[float] = Field(description="In the order of labels; sum 1.")
+    top: str
+
+
+class SummaryBody(_Frozen):
+    """The empathetic sentence, or why there is none."""
+
+    status: Literal["ok", "skipped", "failed"]
+    text: str | None
+    reason: str | None
+
+
+class ModelsBody(_Frozen):
+    """Names of the models that made the answer."""
+
+    speech: str
+    text: str
+    voice: str
+    summary: str | None
+
+
+class AnalysisBody(_Frozen):
+    """Answer of `POST /v1/analyze`."""
+
+    transcript: TranscriptBody
+    emotion: EmotionBody
+    text_emotion: dict[str, float] | None = Field(description="Votes of the sentences; null when nothing was said.")
+    voice_emotion: dict[str, float]
+    summary: SummaryBody
+    warnings: list[str]
+    models: ModelsBody
+    timings_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> AnalysisBody:
+        """Lay an analysis out for JSON."""
+        transcript, summary = analysis.transcript, analysis.summary
+        top = max(range(len(analysis.labels)), key=analysis.probabilities.__getitem__)
+        return cls(
+            transcript=TranscriptBody(
+                text=transcript.text,
+                language=analysis.language,
+                duration_s=round(analysis.duration_s, 3),
+                segments=[
+                    SegmentBody(start_s=segment.start_s, end_s=segment.end_s, text=segment.text)
+                    for segment in transcript.segments
+                ],
+            ),
+            emotion=EmotionBody(
+                labels=list(analysis.labels),
+                probabilities=list(analysis.probabilities),
+                top=analysis.labels[top],
+            ),
+            text_emotion=analysis.text_emotion,
+            voice_emotion=analysis.voice_emotion,
+            summary=SummaryBody(status=summary.status, text=summary.text, reason=summary.reason),
+            warnings=list(analysis.warnings),
+            models=ModelsBody.model_validate(analysis.models),
+            timings_ms=analysis.timings_ms,
+        )
+
+
+class ContractBody(_Frozen):
+    """Answer of `POST /api/diary/analyze`: exactly the original's two keys."""
+
+    summary: str
+    emotion_analysis: list[float]
+
+    @classmethod
+    def of(cls, analysis: Analysis) -> ContractBody:
+        """Reduce an analysis to the contract."""
+        return cls(summary=analysis.summary.contract_text, emotion_analysis=list(analysis.probabilities))
+
+
+class ErrorDetail(_Frozen):
+    """A machine-readable code and a sentence for people."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(_Frozen):
+    """Every error of `/v1`."""
+
+    error: ErrorDetail
+
+    @classmethod
+    def of(cls, error: MaeumError) -> ErrorBody:
+        """Lay an error out for JSON."""
+        return cls(error=ErrorDetail(code=error.code, message=error.message))
+
+
+class ContractErrorBody(_Frozen):
+    """Every error of the original route."""
+
+    error: str

@@ -1,0 +1,108 @@
+"""The only reader of the environment. Built once at start and passed down."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from maeum.errors import InvalidConfiguration
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+ModelKind = Literal["speech", "text", "voice"]
+
+PRODUCTION_MODELS: dict[ModelKind, str] = {
+    "speech": "hub:Systran/faster-whisper-large-v3",
+    "text": "hub:HyukII/text-emotion-model",
+    "voice": "hub:HyukII/audio-emotion-model",
+}
+
+
+class Settings(BaseSettings):
+    """All settings. Each is read from `MAEUM_<NAME>`, except those that keep their own well-known names."""
+
+    model_config = SettingsConfigDict(env_prefix="MAEUM_", extra="ignore", frozen=True, populate_by_name=True)
+
+    profile: Literal["embedded", "production"] = Field(
+        "embedded",
+        description="Models to use where none is named: the small ones in the repository, or the production ones.",
+    )
+    speech_model: str = Field(
+        "", description="Speech model: `embedded`, a folder, or `hub:owner/name@revision`. Empty: the profile's."
+    )
+    text_model: str = Field("", description="Text emotion model, named the same way.")
+    voice_model: str = Field("", description="Voice emotion model, named the same way.")
+    models_dir: Path = Field(PROJECT_DIR / "models" / "hub", description="Where fetched models and their lock live.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of all three models.")
+    speech_threads: int = Field(0, ge=0, le=256, description="CPU threads of the speech model; 0: all cores.")
+    text_threads: int = Field(0, ge=0, le=256, description="CPU threads of the text model; 0: all cores.")
+
+    text_weight: float = Field(0.7, ge=0, le=1, description="Weight of the words in the fusion.")
+    voice_weight: float = Field(0.3, ge=0, le=1, description="Weight of the voice in the fusion.")
+    projection_file: Path | None = Field(
+        None, description="JSON file with other label names and projection matrices; see docs/projection.md."
+    )
+
+    max_upload_bytes: int = Field(
+        25 * 1024 * 1024, ge=1024, description="Largest accepted audio file, in bytes, counted while streaming."
+    )
+    max_duration_s: float = Field(600.0, gt=0, le=86_400, description="Longest accepted recording, in seconds.")
+    request_timeout_s: float = Field(600.0, gt=0, le=86_400, description="Deadline of one request, in seconds.")
+
+    summary: Literal["auto", "off"] = Field("auto", description="`auto`: summarise when a key is set; `off`: never.")
+    summary_model: str = Field("gpt-4o-mini", min_length=1, description="Chat model that writes the summary.")
+    summary_timeout_s: float = Field(10.0, gt=0, le=600, description="Deadline of the summary, retries included.")
+    openai_api_key: SecretStr | None = Field(
+        None,
+        validation_alias=AliasChoices("OPENAI_API_KEY"),
+        description="Key of the chat API. Without it no summary is written.",
+    )
+    openai_base_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OPENAI_BASE_URL"),
+        description="Another server that speaks Chat Completions.",
+    )
+    hf_endpoint: str | None = Field(
+        None, validation_alias=AliasChoices("HF_ENDPOINT"), description="Another server that speaks the hub's protocol."
+    )
+    hf_token: SecretStr | None = Field(
+        None, validation_alias=AliasChoices("HF_TOKEN"), description="Token for private hub repositories."
+    )
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Settings:
+        if self.text_weight + self.voice_weight <= 0:
+            raise ValueError("MAEUM_TEXT_WEIGHT and MAEUM_VOICE_WEIGHT must not both be 0")
+        return self
+
+    def model_reference(self, kind: ModelKind) -> str:
+        """Return the model reference of `kind`, with the profile's filled in where none is set."""
+        named = {"speech": self.speech_model, "text": self.text_model, "voice": self.voice_model}[kind]
+        return named or ("embedded" if self.profile == "embedded" else PRODUCTION_MODELS[kind])
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """Read the environment once per process.
+
+    Raises:
+        InvalidConfiguration: a variable has no valid value; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidConfiguration(describe_validation_error(error)) from None
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Say in one line which variable is wrong and why, without repeating secret values."""
+    parts = []
+    for detail in error.errors(include_input=False, include_url=False, include_context=False):
+        name = "_".join(str(part) for part in detail["loc"])
+        variable = name if name.startswith(("OPENAI_", "HF_")) else f"MAEUM_{name.upper()}"
+        parts.append(f"{variable}: {detail['msg']}" if name else detail["msg"])
+    return "invalid configuration: " + "; ".join(parts)

@@ -1,0 +1,30 @@
+"""Which languages a speech model transcribes, read without loading it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from maeum.errors import ModelInvalid
+from maeum.labels import read_json_object
+
+
+def supported_languages(folder: Path) -> frozenset[str]:
+    """Language codes of a model in faster-whisper's layout.
+
+    `languages` in its `config.json` names them where a model knows fewer than Whisper does; else they are the language
+    tokens that `lang_ids` points to in the tokenizer; a model without `lang_ids` is English-only.
+
+    Raises:
+        ModelInvalid: a file is no JSON object, or `languages` is no list of codes.
+    """
+    config = read_json_object(folder / "config.json")
+    languages = config.get("languages")
+    if languages is not None:
+        if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages) or not languages:
+            raise ModelInvalid(f"languages in {folder / 'config.json'} must be a list of language codes")
+        return frozenset(languages)
+    lang_ids = set(config.get("lang_ids") or ())
+    if not lang_ids:
+        return frozenset({"en"})
+    added = read_json_object(folder / "tokenizer.json").get("added_tokens", [])
+    return frozenset(token["content"].strip("<|>") for token in added if token["id"] in lang_ids)

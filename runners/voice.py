@@ -1,0 +1,30 @@
+"""Voice emotion runner."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import bentoml
+import numpy as np
+from bentoml.validators import DType, Shape
+
+from maeum.assembly import load_voice
+from maeum.features import N_FRAMES, N_MFCC
+from maeum.settings import get_settings
+from maeum.stages import Failure, Probabilities
+from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker
+
+
+@bentoml.service(name="maeum-voice", **SERVICE_OPTIONS)
+class VoiceRunner:
+    """Classifies voice features of several requests together."""
+
+    def __init__(self) -> None:
+        self._worker = BatchWorker("voice", load_voice(get_settings()).classify)
+
+    @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=TIMEOUT_S * 1000)
+    def run(
+        self, items: Annotated[np.ndarray, DType("float32"), Shape((-1, N_FRAMES, N_MFCC))]
+    ) -> list[Probabilities | Failure]:
+        """Classify baseline-normalised MFCCs, shape (n, 100, 13); same length and order."""
+        return self._worker.run(items)

@@ -1,0 +1,208 @@
+"""The entry service: HTTP in, one pipeline over three runners, HTTP out.
+
+`POST /api/diary/analyze` keeps the original's contract, `POST /v1/analyze` answers everything that is known, and
+`analyze` is the same as a BentoML API for BentoML's own clients.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import bentoml
+import httpx
+import numpy as np
+from bentoml.exceptions import BentoMLException
+from fastapi import FastAPI
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from maeum import openapi
+from maeum.assembly import build_pipeline
+from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageFailed, StageOverloaded, StageTimeout
+from maeum.features import N_FRAMES, N_MFCC
+from maeum.form import AnalyzeForm, read_form
+from maeum.pipeline import Analysis
+from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
+from maeum.settings import get_settings
+from maeum.stages import Failure, SpeechItem, Stages
+from runners import SpeechRunner, TextRunner, VoiceRunner
+from runners.base import SERVICE_OPTIONS
+
+Items = TypeVar("Items")
+Result = TypeVar("Result")
+
+CONTRACT_PATH = "/api/diary/analyze"
+ANALYZE_PATH = "/v1/analyze"
+
+_log = logging.getLogger("maeum.service")
+_settings = get_settings()
+app = FastAPI(title="maeum", docs_url=None, redoc_url=None, openapi_url=None)
+
+
+class RunnerStage(Generic[Items, Result]):
+    """A model behind a runner; what goes wrong on the way becomes one of maeum's errors."""
+
+    def __init__(self, name: str, runner: Any) -> None:
+        self._name, self._runner = name, runner
+
+    async def run(self, items: Items) -> list[Result | Failure]:
+        """Send a batch to the runner, where it is merged with those of other requests."""
+        try:
+            results: list[Result | Failure] = await self._runner.to_async.run(items)
+        except (httpx.TimeoutException, TimeoutError) as error:
+            raise StageTimeout(f"the {self._name} runner did not answer in time") from error
+        except httpx.TransportError as error:
+            raise StageOverloaded(f"the {self._name} runner cannot be reached; try again later") from error
+        except BentoMLException as error:
+            if error.error_code in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+                raise StageOverloaded(f"the {self._name} runner has too much work; try again later") from error
+            if error.error_code == HTTPStatus.GATEWAY_TIMEOUT:
+                raise StageTimeout(f"the {self._name} runner did not answer in time") from error
+            raise StageFailed(f"the {self._name} runner failed") from error
+        return results
+
+
+class AnalyzeInput(bentoml.IODescriptor):
+    """The form as BentoML's clients and docs see it; on the server it is read by maeum's own form reader.
+
+    BentoML's reader would take a URL in `file` and fetch it, and writes uploads to disk.
+    """
+
+    file: Path
+    gender: str = "MALE"
+    lang: str = "ko"
+    summary: bool = True
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> AnalyzeInput:
+        """Read the form within the upload limit."""
+        try:
+            form = await read_form(request, _settings.max_upload_bytes)
+        except MaeumError as error:
+            raise _as_bentoml(error) from error
+        values: AnalyzeInput = cls.model_construct(
+            file=form.data, gender=form.gender, lang=form.lang, summary=form.summary
+        )
+        return values
+
+
+@bentoml.service(name="maeum", **SERVICE_OPTIONS)
+@bentoml.asgi_app(app, path="/")
+class Maeum:
+    """Voice diary in, transcript and emotions out."""
+
+    speech = bentoml.depends(SpeechRunner)
+    text = bentoml.depends(TextRunner)
+    voice = bentoml.depends(VoiceRunner)
+
+    def __init__(self) -> None:
+        self._pipeline = build_pipeline(
+            _settings,
+            Stages(
+                RunnerStage("speech", self.speech), RunnerStage("text", self.text), RunnerStage("voice", self.voice)
+            ),
+        )
+        self._models_answered = False
+
+    @bentoml.api(route="/bentoml/analyze", input_spec=AnalyzeInput)
+    async def analyze(self, file: Any, gender: str, lang: str, summary: bool) -> AnalysisBody:
+        """Analyse one recording, for BentoML's own clients."""
+        try:
+            return AnalysisBody.of(await self._analyze(AnalyzeForm(file, gender, lang, summary)))
+        except MaeumError as error:
+            raise _as_bentoml(error) from error
+
+    @app.post(ANALYZE_PATH, **openapi.ANALYZE)
+    async def analyze_v1(self, request: Request) -> Response:
+        """Analyse one recording."""
+        form = await read_form(request, _settings.max_upload_bytes)
+        return _json(AnalysisBody.of(await self._analyze(form)))
+
+    @app.post(CONTRACT_PATH, **openapi.CONTRACT)
+    async def analyze_contract(self, request: Request) -> Response:
+        """Analyse one recording; answers the original's two keys."""
+        form = await read_form(request, _settings.max_upload_bytes)
+        return _json(ContractBody.of(await self._analyze(form)))
+
+    async def _analyze(self, form: AnalyzeForm) -> Analysis:
+        return await self._pipeline.analyze(form.data, self._pipeline.options(form.gender, form.lang, form.summary))
+
+    async def __is_ready__(self) -> bool:
+        """Ready once each of the three models has answered through its runner."""
+        if not self._models_answered:
+            stages = self._pipeline.stages
+            language = min(self._pipeline.languages)
+            silence = SpeechItem(bytes(3200), language)
+            try:
+                results = [
+                    *await stages.speech.run([silence]),
+                    *await stages.text.run(["안녕하세요"]),
+                    *await stages.voice.run(np.zeros((1, N_FRAMES, N_MFCC), np.float32)),
+                ]
+            except MaeumError as error:
+                _log.info("event=not_ready code=%s", error.code)
+                return False
+            self._models_answered = not any(isinstance(result, Failure) for result in results)
+        return self._models_answered
+
+
+@app.middleware("http")
+async def _log_request(request: Request, call_next: Any) -> Response:
+    start = time.perf_counter()
+    request_id = uuid.uuid4().hex
+    response: Response = await call_next(request)
+    response.headers["X-Request-ID"] = request_id
+    _log.info(
+        "request_id=%s method=%s path=%s status=%d ms=%.1f",
+        request_id,
+        request.method,
+        request.url.path if response.status_code != HTTPStatus.NOT_FOUND else "unknown",
+        response.status_code,
+        (time.perf_counter() - start) * 1000,
+    )
+    return response
+
+
+@app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], include_in_schema=False)
+async def _unknown(request: Request) -> Response:
+    raise MethodNotAllowed("use POST") if request.url.path == ANALYZE_PATH else NotFound("there is no such route")
+
+
+@app.exception_handler(MaeumError)
+async def _answer_error(request: Request, error: MaeumError) -> Response:
+    """The one place where errors become answers."""
+    body = ContractErrorBody(error=error.message) if request.url.path == CONTRACT_PATH else ErrorBody.of(error)
+    response = _json(body, error.status)
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        response.headers["Retry-After"] = "1"
+    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = "POST"
+    if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        response.headers["Connection"] = "close"  # the rest of the body is not read
+    return response
+
+
+@app.exception_handler(HTTPException)
+async def _answer_http_exception(request: Request, error: HTTPException) -> Response:
+    known = {404: NotFound("there is no such route"), 405: MethodNotAllowed("use POST")}
+    return await _answer_error(request, known.get(error.status_code, MaeumError("the request failed")))
+
+
+@app.exception_handler(Exception)
+async def _answer_unexpected(request: Request, error: Exception) -> Response:
+    return await _answer_error(request, MaeumError("an unexpected error happened"))
+
+
+def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
+    return Response(body.model_dump_json().encode(), status, media_type="application/json; charset=utf-8")
+
+
+def _as_bentoml(error: MaeumError) -> BentoMLException:
+    return BentoMLException(f"{error.code}: {error.message}", error_code=HTTPStatus(error.status))
