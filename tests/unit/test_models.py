@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from maeum import models
+from maeum.errors import InvalidConfiguration, ModelInvalid, ModelMissing
+from maeum.model_files import LOCK_NAME, FileEntry, Lock, LockEntry, check_folder, choose_files, folder_name
+from maeum.model_reference import HubReference, parse_reference
+from maeum.models import MODEL_KINDS, fetch, resolve
+from maeum.settings import ModelKind, Settings
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+FILES: dict[ModelKind, tuple[str, ...]] = {
+    "speech": ("model.bin", "config.json", "tokenizer.json", "vocabulary.json"),
+    "text": ("model.safetensors", "config.json", "tokenizer.json"),
+    "voice": (
+        "pytorch_model.pth",
+        "baseline_mean_male.npy",
+        "baseline_mean_female.npy",
+        "baseline_std_male.npy",
+        "baseline_std_female.npy",
+    ),
+}
+names = st.text(string.ascii_letters + string.digits + "_", min_size=1, max_size=20)
+
+
+def settings(**values: Any) -> Settings:
+    return Settings.model_validate({"profile": "embedded", **values})
+
+
+def lay_out(folder: Path, kind: ModelKind, without: str = "") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES[kind]:
+        if name != without:
+            (folder / name).write_bytes(name.encode())
+    return folder
+
+
+def entry_for(folder: Path, kind: ModelKind = "voice", repo: str = "me/model", revision: str = "main") -> LockEntry:
+    files = {name: FileEntry.of(folder / name) for name in FILES[kind]}
+    return LockEntry(
+        kind=kind, repo=repo, revision=revision, commit=COMMIT, folder=folder_name(repo, COMMIT), files=files
+    )
+
+
+def locked(models_dir: Path, kind: ModelKind = "voice") -> tuple[Settings, Path]:
+    folder = lay_out(models_dir / folder_name("me/model", COMMIT), kind)
+    Lock().with_entry(entry_for(folder, kind)).save(models_dir)
+    return settings(**{f"{kind}_model": "hub:me/model"}, models_dir=models_dir), folder
+
+
+class TestReference:
+    @given(owner=names, name=names, revision=names)
+    def test_hub_reference_reads_as_it_is_written(self, owner: str, name: str, revision: str) -> None:
+        assert parse_reference("text", f"hub:{owner}/{name}@{revision}") == HubReference(f"{owner}/{name}", revision)
+
+    @pytest.mark.parametrize(
+        ("reference", "repo", "revision"),
+        [
+            ("hub:HyukII/text-emotion-model", "HyukII/text-emotion-model", "main"),
+            ("hub:Systran/faster-whisper-large-v3@v1.0", "Systran/faster-whisper-large-v3", "v1.0"),
+            ("hub:a.b/c_d-e@refs/pr/1", "a.b/c_d-e", "refs/pr/1"),
+            (f"hub:a/b@{COMMIT}", "a/b", COMMIT),
+        ],
+    )
+    def test_hub_references_that_are_used(self, reference: str, repo: str, revision: str) -> None:
+        assert parse_reference("text", reference) == HubReference(repo, revision)
+
+    @pytest.mark.parametrize(
+        "repo",
+        [
+            "", "name", "/name", "owner/", "a/b/c", "../etc", "a/..", "./a", "a/.b", "a--b/c", "a/b--c", "-a/b", "a/b-",
+            "a/b.git", "a/b.", "a b/c",
+            "a\\b/c", "a/b?x=1", "a/b#c", "a/b%2e", "owner/이름", "http://a/b", "a/b\n", "~/b",
+        ],
+    )  # fmt: skip
+    def test_repository_names_that_are_refused(self, repo: str) -> None:
+        with pytest.raises(InvalidConfiguration, match=r"^MAEUM_TEXT_MODEL: .* is no repository name"):
+            parse_reference("text", f"hub:{repo}")
+
+    @pytest.mark.parametrize(
+        "revision",
+        [
+            "",
+            "..",
+            "../main",
+            "a/../b",
+            "a//b",
+            "/main",
+            "main/",
+            "main.",
+            "-rf",
+            "a b",
+            "a\\b",
+            "a?b",
+            "a@b",
+            "메인",
+            "a\n",
+        ],
+    )
+    def test_revisions_that_are_refused(self, revision: str) -> None:
+        with pytest.raises(InvalidConfiguration, match=r"^MAEUM_VOICE_MODEL: .* is no revision"):
+            parse_reference("voice", f"hub:a/b@{revision}")
+
+    @given(st.text(max_size=60))
+    def test_whatever_follows_hub_never_becomes_a_way_out_of_the_models_folder(self, rest: str) -> None:
+        try:
+            reference = parse_reference("speech", f"hub:{rest}")
+        except InvalidConfiguration:
+            return
+        assert isinstance(reference, HubReference)
+        name = folder_name(reference.repo, COMMIT)
+        assert Path("models", name).resolve().parent == Path("models").resolve()
+
+    @given(names, names, names, names)
+    def test_two_repositories_never_share_a_folder(self, a: str, b: str, c: str, d: str) -> None:
+        assume((a, b) != (c, d))
+        assert folder_name(f"{a}/{b}", COMMIT) != folder_name(f"{c}/{d}", COMMIT)
+
+    def test_everything_else_is_a_folder(self) -> None:
+        assert parse_reference("text", "models/mine") == Path("models/mine")
+        assert parse_reference("text", "~/mine") == Path.home() / "mine"
+        assert parse_reference("text", "embedded") is None
+
+    @pytest.mark.parametrize("reference", ["", "  ", "a\0b"])
+    def test_nothing_is_no_folder(self, reference: str) -> None:
+        with pytest.raises(InvalidConfiguration, match="MAEUM_TEXT_MODEL"):
+            parse_reference("text", reference)
+
+
+class TestLocalFolders:
+    @pytest.mark.parametrize("kind", MODEL_KINDS)
+    def test_embedded_model(self, kind: ModelKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(models, "PROJECT_DIR", tmp_path)
+        folder = lay_out(tmp_path / "models" / "embedded" / kind, kind)
+        found = resolve(kind, settings())
+        assert (found.kind, found.path, found.name) == (kind, folder, f"embedded:{kind}")
+
+    @pytest.mark.parametrize("kind", MODEL_KINDS)
+    def test_embedded_model_that_is_not_there(
+        self, kind: ModelKind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(models, "PROJECT_DIR", tmp_path)
+        with pytest.raises(ModelMissing, match=f"restore models/embedded/{kind} from the repository"):
+            resolve(kind, settings())
+
+    @pytest.mark.parametrize("kind", MODEL_KINDS)
+    def test_named_folder_shows_only_its_last_part(self, kind: ModelKind, tmp_path: Path) -> None:
+        folder = lay_out(tmp_path / "secret" / "my-model", kind)
+        found = resolve(kind, settings(**{f"{kind}_model": f"{folder}/"}))
+        assert found.name == "folder:my-model"
+        assert found.path == folder
+
+    @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in MODEL_KINDS for name in FILES[kind]])
+    def test_each_missing_file_is_named(self, kind: ModelKind, name: str, tmp_path: Path) -> None:
+        folder = lay_out(tmp_path / "mine", kind, without=name)
+        with pytest.raises(ModelMissing) as caught:
+            resolve(kind, settings(**{f"{kind}_model": str(folder)}))
+        assert name in caught.value.message
+        assert f"MAEUM_{kind.upper()}_MODEL" in caught.value.message
+        assert str(tmp_path) not in caught.value.message
+
+    def test_folder_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelMissing, match="folder:gone is not there: correct MAEUM_TEXT_MODEL"):
+            resolve("text", settings(text_model=str(tmp_path / "gone")))
+
+    def test_file_in_place_of_a_folder(self, tmp_path: Path) -> None:
+        (tmp_path / "model").write_bytes(b"")
+        with pytest.raises(ModelMissing, match="folder:model is not there"):
+            resolve("voice", settings(voice_model=str(tmp_path / "model")))
+
+    def test_links_into_another_folder_are_fine_in_a_local_one(self, tmp_path: Path) -> None:
+        blobs = lay_out(tmp_path / "blobs", "text")
+        (tmp_path / "snapshot").mkdir()
+        for path in blobs.iterdir():
+            (tmp_path / "snapshot" / path.name).symlink_to(path)
+        assert resolve("text", settings(text_model=str(tmp_path / "snapshot"))).name == "folder:snapshot"
+
+    def test_sharded_weights_need_every_shard(self, tmp_path: Path) -> None:
+        folder = lay_out(tmp_path / "mine", "text", without="model.safetensors")
+        shards = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps({"weight_map": {"a": shards[0], "b": shards[1]}})
+        )
+        (folder / shards[0]).write_bytes(b"")
+        with pytest.raises(ModelMissing, match=shards[1]):
+            resolve("text", settings(text_model=str(folder)))
+        (folder / shards[1]).write_bytes(b"")
+        assert resolve("text", settings(text_model=str(folder))).path == folder
+
+    @pytest.mark.parametrize(
+        "weight_map", [{"a": "../../etc/passwd"}, {"a": "/etc/passwd"}, {"a": 1}, {}, [], {"a": "model.py"}]
+    )
+    def test_index_that_names_no_shards(self, tmp_path: Path, weight_map: Any) -> None:
+        folder = lay_out(tmp_path / "mine", "text", without="model.safetensors")
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+        with pytest.raises(ModelInvalid, match=r"model\.safetensors\.index\.json"):
+            check_folder("text", folder, "it")
+
+
+class TestChoice:
+    def test_safetensors_win_over_a_pickle(self) -> None:
+        chosen = choose_files("text", {*FILES["text"], "pytorch_model.bin", "tf_model.h5", "README.md"}, "it")
+        assert set(chosen) == set(FILES["text"])
+
+    def test_pickle_where_there_is_nothing_else(self) -> None:
+        chosen = choose_files("text", {"pytorch_model.bin", "config.json", "vocab.txt", "label_map.json"}, "it")
+        assert set(chosen) == {"pytorch_model.bin", "config.json", "vocab.txt", "label_map.json"}
+
+    def test_shards_follow_their_index(self) -> None:
+        shards = {"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"}
+        others = {"pytorch_model-00001-of-00001.bin", "x/model-00001-of-00002.safetensors"}
+        chosen = choose_files(
+            "text", {"model.safetensors.index.json", "config.json", "tokenizer.json", *shards, *others}, "it"
+        )
+        assert {name for name in chosen if "-of-" in name} == shards
+
+    def test_vocabulary_of_older_speech_models(self) -> None:
+        offered = {"model.bin", "config.json", "tokenizer.json", "vocabulary.txt"}
+        assert set(choose_files("speech", offered, "it")) == offered
+
+    @given(
+        kind=st.sampled_from(MODEL_KINDS),
+        hostile=st.sets(
+            st.text(max_size=30)
+            | st.sampled_from(
+                ["../config.json", "/config.json", "..\\config.json", "a/config.json", "model.py", ".", ".."]
+            )
+        ),
+    )
+    def test_names_that_are_on_no_list_are_left_alone(self, kind: ModelKind, hostile: set[str]) -> None:
+        expected = set(choose_files(kind, set(FILES[kind]), "it"))
+        chosen = set(choose_files(kind, hostile | set(FILES[kind]), "it"))
+        assert expected <= chosen
+        assert all(Path(name).name == name and not name.endswith(".py") for name in chosen)
+
+
+class TestFetchedModels:
+    @pytest.mark.parametrize("kind", MODEL_KINDS)
+    def test_model_that_equals_its_lock(self, kind: ModelKind, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path, kind)
+        found = resolve(kind, chosen)
+        assert (found.path, found.name) == (folder, "hub:me/model@0123456789ab")
+
+    @pytest.mark.parametrize("reference", ["hub:me/other", "hub:me/model@v2"])
+    def test_reference_that_was_never_fetched(self, tmp_path: Path, reference: str) -> None:
+        locked(tmp_path)
+        with pytest.raises(ModelMissing, match="has not been fetched: run `make models`"):
+            resolve("voice", settings(voice_model=reference, models_dir=tmp_path))
+
+    def test_lock_of_one_kind_is_none_of_another(self, tmp_path: Path) -> None:
+        locked(tmp_path, "voice")
+        with pytest.raises(ModelMissing, match="the text model hub:me/model@main has not been fetched"):
+            resolve("text", settings(text_model="hub:me/model", models_dir=tmp_path))
+
+    def test_production_profile_never_falls_back_to_the_embedded_models(self, tmp_path: Path) -> None:
+        for kind in MODEL_KINDS:
+            with pytest.raises(ModelMissing, match="run `make models`"):
+                resolve(kind, settings(profile="production", models_dir=tmp_path / "empty"))
+
+    def test_no_folder_beside_the_lock(self, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path)
+        folder.rename(tmp_path / "elsewhere")
+        with pytest.raises(ModelMissing, match="run `make models`"):
+            resolve("voice", chosen)
+
+    @pytest.mark.parametrize("name", FILES["voice"])
+    def test_missing_file(self, tmp_path: Path, name: str) -> None:
+        chosen, folder = locked(tmp_path)
+        (folder / name).unlink()
+        with pytest.raises(ModelMissing, match=name):
+            resolve("voice", chosen)
+
+    @pytest.mark.parametrize("content", [b"", b"pytorch_model.pt", b"pytorch_model.ptX", b"pytorch_model.pth\n"])
+    def test_changed_file(self, tmp_path: Path, content: bytes) -> None:
+        chosen, folder = locked(tmp_path)
+        (folder / "pytorch_model.pth").write_bytes(content)
+        with pytest.raises(ModelInvalid, match=r"pytorch_model\.pth is not the file that was fetched"):
+            resolve("voice", chosen)
+
+    def test_link_in_the_place_of_a_file(self, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path)
+        (folder / "pytorch_model.pth").rename(tmp_path / "outside.pth")
+        (folder / "pytorch_model.pth").symlink_to(tmp_path / "outside.pth")
+        with pytest.raises(ModelInvalid, match=r"pytorch_model\.pth"):
+            resolve("voice", chosen)
+
+    def test_file_that_a_loader_would_prefer_to_the_checked_one(self, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path, "text")
+        (folder / "adapter_config.json").write_bytes(b"{}")
+        with pytest.raises(ModelInvalid, match=r"'adapter_config\.json', which was not fetched"):
+            resolve("text", chosen)
+
+    def test_lock_that_lists_too_little(self, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path)
+        lock = json.loads((tmp_path / LOCK_NAME).read_bytes())
+        del lock["models"][0]["files"]["baseline_std_male.npy"]
+        (tmp_path / LOCK_NAME).write_text(json.dumps(lock))
+        (folder / "baseline_std_male.npy").unlink()
+        with pytest.raises(ModelMissing, match=r"baseline_std_male\.npy"):
+            resolve("voice", chosen)
+
+    def test_nothing_to_fetch_asks_nobody(self, tmp_path: Path) -> None:
+        chosen = settings(text_model=str(tmp_path), models_dir=tmp_path / "new", hf_endpoint="http://127.0.0.1:9")
+        assert fetch(chosen) == []
+        assert not (tmp_path / "new").exists()
+
+    def test_whole_models_are_not_fetched_again(self, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path)
+        unreachable = chosen.model_copy(update={"hf_endpoint": "http://127.0.0.1:9"})
+        assert [one.path for one in fetch(unreachable)] == [folder]
+
+    def test_models_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        chosen = settings(voice_model="hub:me/model", models_dir=tmp_path / "file" / "models")
+        with pytest.raises(ModelMissing, match="MAEUM_MODELS_DIR"):
+            fetch(chosen)
+
+    @pytest.mark.parametrize("endpoint", ["nonsense", "ftp://host", "http://", "file:///etc"])
+    def test_endpoint_that_is_no_url(self, tmp_path: Path, endpoint: str) -> None:
+        with pytest.raises(InvalidConfiguration, match="HF_ENDPOINT"):
+            fetch(settings(voice_model="hub:me/model", models_dir=tmp_path, hf_endpoint=endpoint))
+
+
+class TestLock:
+    def test_reads_what_it_wrote(self, tmp_path: Path) -> None:
+        folder = lay_out(tmp_path / "any", "voice")
+        lock = Lock().with_entry(entry_for(folder)).with_entry(entry_for(folder, revision="v2"))
+        lock.save(tmp_path)
+        assert Lock.load(tmp_path) == lock
+        assert [path.name for path in tmp_path.iterdir() if "lock" in path.name] == [LOCK_NAME]
+
+    def test_new_entry_takes_the_place_of_the_old(self, tmp_path: Path) -> None:
+        folder = lay_out(tmp_path / "any", "voice")
+        old = entry_for(folder)
+        (folder / "pytorch_model.pth").write_bytes(b"other")
+        new = entry_for(folder)
+        assert Lock().with_entry(old).with_entry(new).models == (new,)
+
+    def test_none_is_empty(self, tmp_path: Path) -> None:
+        assert Lock.load(tmp_path).models == ()
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"models": [{}]}', b"\xff"])
+    def test_damaged(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / LOCK_NAME).write_bytes(content)
+        with pytest.raises(ModelInvalid, match=r"models\.lock\.json is unreadable or damaged"):
+            Lock.load(tmp_path)
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"folder": "../elsewhere"},
+            {"folder": "/etc"},
+            {"commit": "../../x" * 6},
+            {"commit": ""},
+            {"files": {"../x": {"size": 1, "sha256": "0" * 64}}},
+            {"files": {"/etc/passwd": {"size": 1, "sha256": "0" * 64}}},
+            {"files": {"a\\b": {"size": 1, "sha256": "0" * 64}}},
+            {"files": {".": {"size": 1, "sha256": "0" * 64}}},
+            {"files": {"a": {"size": -1, "sha256": "0" * 64}}},
+            {"files": {"a": {"size": 1, "sha256": "short"}}},
+            {"kind": "picture"},
+            {"repo": "other/model"},
+        ],
+    )
+    def test_entry_that_points_elsewhere(self, tmp_path: Path, change: dict[str, Any]) -> None:
+        folder = lay_out(tmp_path / "any", "voice")
+        entry = entry_for(folder).model_dump(mode="json") | change
+        (tmp_path / LOCK_NAME).write_text(json.dumps({"version": 1, "models": [entry]}))
+        with pytest.raises(ModelInvalid, match="damaged"):
+            Lock.load(tmp_path)
