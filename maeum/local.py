@@ -6,10 +6,14 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 from os import PathLike
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
 
 from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
 from maeum.errors import UploadTooLarge
@@ -32,17 +36,39 @@ class ChunkedUpload(Protocol):
 
 
 class _LocalStage(Generic[Items, Result]):
-    """A model in this process, on a thread of its own: more threads would compete for the same cores."""
+    """A model in this process, on a thread of its own: more threads would compete for the same cores.
 
-    def __init__(self, name: str, engine: Callable[[Items], list[Result | Failure]]) -> None:
-        self._name, self._engine = name, engine
+    Calls that arrive while the model works wait and share its next batch, whatever thread or loop they come from.
+    """
+
+    def __init__(
+        self, name: str, engine: Callable[[Items], list[Result | Failure]], merge: Callable[[list[Items]], Items]
+    ) -> None:
+        self._name, self._engine, self._merge = name, engine, merge
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"maeum-{name}")
+        self._waiting: SimpleQueue[tuple[Items, Future[list[Result | Failure]]]] = SimpleQueue()
 
     async def run(self, items: Items) -> list[Result | Failure]:
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread,
-            lambda: run_isolated(self._name, lambda part: self._engine(items[part]), len(items)),
-        )
+        answer: Future[list[Result | Failure]] = Future()
+        self._waiting.put((items, answer))
+        self._thread.submit(self._answer_waiting)
+        return await asyncio.wrap_future(answer)
+
+    def _answer_waiting(self) -> None:
+        calls = [self._waiting.get() for _ in range(self._waiting.qsize())]
+        calls = [(items, answer) for items, answer in calls if answer.set_running_or_notify_cancel()]
+        if not calls:  # an earlier turn took them along
+            return
+        batch = self._merge([items for items, _ in calls])
+        results = run_isolated(self._name, lambda part: self._engine(batch[part]), len(batch))
+        start = 0
+        for items, answer in calls:
+            answer.set_result(results[start : start + len(items)])
+            start += len(items)
+
+
+def _joined(lists: list[Any]) -> list[Any]:
+    return list(chain.from_iterable(lists))
 
 
 def build_local_pipeline(settings: Settings) -> Pipeline:
@@ -54,9 +80,9 @@ def build_local_pipeline(settings: Settings) -> Pipeline:
     return build_pipeline(
         settings,
         Stages(
-            _LocalStage("speech", load_speech(settings).transcribe),
-            _LocalStage("text", load_text(settings).classify),
-            _LocalStage("voice", load_voice(settings).classify),
+            _LocalStage("speech", load_speech(settings).transcribe, _joined),
+            _LocalStage("text", load_text(settings).classify, _joined),
+            _LocalStage("voice", load_voice(settings).classify, np.concatenate),
         ),
     )
 
