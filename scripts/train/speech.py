@@ -1,0 +1,95 @@
+"""Train the embedded Korean speech model from text sets and espeak-ng, in one command.
+
+It prepares sentences, speaks them, builds the tokenizer, trains, exports for faster-whisper and measures the result.
+Everything but the model goes under ``--work``; the same command given again continues where it stopped.
+
+    python scripts/train/speech.py --data DIR [--init FOLDER] [--work DIR] [--hours H] [--seed N] [--out DIR]
+"""
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+
+import torch
+from speech_diary import DIARY_TEST
+from speech_evaluate import evaluate
+from speech_folder import write_folder
+from speech_network import Shape, Whisper
+from speech_text import build_tokenizer, prepare_text
+from speech_train import Recipe, train
+from speech_voice import SHARD_SENTENCES, speak_shards
+from tokenizers import Tokenizer
+
+LANGUAGES = ["ko"]
+# Fresh pages are slow on virtual machines: keep freed memory. glibc reads these when a process starts.
+PROCESS_SETTINGS = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_TOP_PAD_": str(2**28),
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def prepare(data: Path, work: Path, seed: int) -> tuple[list[str], list[str]]:
+    """Training and held-out sentences and the tokenizer, made once and kept in ``work``."""
+    work.mkdir(parents=True, exist_ok=True)
+    store = work / "text.json"
+    if not store.exists():
+        sentences, held_out = prepare_text(data, seed, DIARY_TEST)
+        build_tokenizer(sentences).save(str(work / "tokenizer.json"))
+        store.write_text(json.dumps({"train": sentences, "held_out": held_out}, ensure_ascii=False), encoding="utf-8")
+    stored = json.loads(store.read_text(encoding="utf-8"))
+    return stored["train"], stored["held_out"]
+
+
+def speak(sentences: list[str], work: Path, seed: int) -> multiprocessing.Process:
+    """Start speaking the sentences beside the training, once each; shards that exist are kept."""
+    n_shards = -(-len(sentences) // SHARD_SENTENCES)
+    process = multiprocessing.Process(
+        target=speak_shards, args=(sentences, seed, work / "shards", n_shards), daemon=True
+    )
+    process.start()
+    return process
+
+
+def export(work: Path, out: Path) -> None:
+    """Write the model of the last checkpoint for faster-whisper; a README in ``out`` stays."""
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    model = Whisper(Shape(tokenizer.get_vocab_size()))
+    model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["model"])
+    write_folder(model, tokenizer, out, LANGUAGES)
+
+
+def main() -> None:
+    """Read the arguments and do the steps."""
+    parser = argparse.ArgumentParser(description="Train the embedded Korean speech model.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with text/*.tsv and speech/ko")
+    parser.add_argument("--init", type=Path, help="model folder of an earlier run to start from")
+    parser.add_argument("--work", type=Path, default=Path("build/speech"), help="sentences, speech, checkpoints")
+    parser.add_argument("--hours", type=float, default=6.0, help="planned training time")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("models/embedded/speech"))
+    parser.add_argument("--sentences", type=int, default=300, help="size of the larger test sets")
+    parser.add_argument("--skip-training", action="store_true", help="export and measure the last checkpoint")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    sentences, held_out = prepare(arguments.data, arguments.work, arguments.seed)
+    if not arguments.skip_training:
+        speaking = speak(sentences, arguments.work, arguments.seed)
+        train(arguments.work, arguments.init, Recipe(arguments.hours, arguments.seed))
+        speaking.terminate()
+    export(arguments.work, arguments.out)
+    figures = evaluate(arguments.out, held_out, arguments.data, arguments.sentences, arguments.seed)
+    text = json.dumps(figures, indent=1)
+    (arguments.work / "figures.json").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    if PROCESS_SETTINGS.items() - os.environ.items():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **PROCESS_SETTINGS})
+    main()

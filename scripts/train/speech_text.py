@@ -1,0 +1,134 @@
+"""Sentences for the speech model: public text sets cleaned for espeak-ng, made-up diary lines, and the tokenizer.
+
+espeak-ng spells Latin letters and switches voice for digits, so only Hangul with ``. , ? !`` is kept.
+"""
+
+import hashlib
+import itertools
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from speech_diary import diary_line
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+TEXT_COLUMNS = {
+    "kote_val": 1,
+    "kote_test": 1,
+    "goemotions_ko_train": 0,
+    "goemotions_ko_dev": 0,
+    "goemotions_ko_test": 0,
+}
+NOUN = re.compile("([가-힣]{2,5}?)(?:에서|에게|까지|부터|을|를)[.,?!]?$")
+HELD_OUT_PERCENT = 1.0
+DIARY_SHARE = 0.55  # made-up lines per sentence of the text sets
+SHUFFLED_SHARE = 0.12  # sentences of shuffled words, so that spelling is learned apart from syntax
+
+# faster-whisper suppresses the first token of each of these; were that the space, no word could follow another.
+SUPPRESSED_STRINGS = (" -", " '", " ♩", " ♪", " ♫", " ♬", " ♭", " ♮", " ♯")
+SPECIAL_TOKENS = (
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    "<|ko|>",
+    "<|translate|>",
+    "<|transcribe|>",
+    "<|startoflm|>",
+    "<|startofprev|>",
+    "<|nospeech|>",
+    "<|notimestamps|>",
+)
+TIMESTAMP_STEP_S = 0.02
+N_TIMESTAMPS = 1501
+
+
+def letters(text: str) -> str:
+    """Hangul syllables of a text alone: what held-out membership is decided on."""
+    return re.sub("[^가-힣]", "", text)
+
+
+def clean_sentences(line: str) -> Iterator[str]:
+    """Sentences of one line that espeak-ng can speak as written."""
+    if re.search("[A-Za-z0-9ㄱ-ㅎㅏ-ㅣ]", line):
+        return
+    for part in re.split(r"(?<=[.?!])\s+|\n", line):
+        text = re.sub(r"\s+", " ", re.sub("[^가-힣 .?!,]", " ", part)).strip(" ,")
+        text = re.sub(r"\s+([.?!,])", r"\1", text)
+        text = re.sub(r"([.?!,])[.?!, ]*$", r"\1", text)
+        text = text if re.search(r"[.?!]$", text) else text.rstrip(",") + "."
+        if not 3 <= len(letters(text)) <= 40 or re.search(r"[.?!]", text[:-1]) or re.search(r",\S", text):
+            continue
+        # Words this long are unspaced comments, whose spaces no one could hear.
+        if max(len(letters(word)) for word in text.split()) <= 8 and not re.search(r"(.)\1\1", text):
+            yield text
+
+
+def prepare_text(data: Path, seed: int, own_test: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Sentences to train on and sentences held out.
+
+    Args:
+        data: folder that holds ``text/*.tsv``.
+        seed: decides the made-up lines and the order.
+        own_test: further test sentences, kept out of both lists.
+
+    Returns:
+        Training sentences in random order, and held-out ones, chosen by a hash of their letters.
+    """
+    rng = random.Random(seed)
+    found: set[str] = set()
+    for name, column in TEXT_COLUMNS.items():
+        for line in (data / "text" / f"{name}.tsv").read_text(encoding="utf-8").splitlines():
+            cells = line.split("\t")
+            if len(cells) > column:
+                found.update(clean_sentences(cells[column]))
+    corpus = sorted(found)
+    counts = Counter(match[1] for text in corpus for word in text.split() if (match := NOUN.match(word)))
+    nouns = sorted(noun for noun, count in counts.items() if count >= 2)
+    diary = {diary_line(rng, nouns) for _ in range(int(len(corpus) * DIARY_SHARE))}
+    bag = [word.rstrip(",.?!") for text in corpus for word in text.split()]
+    shuffled = {
+        " ".join(rng.choices(bag, k=rng.randint(2, 6))) + rng.choice(".?!")
+        for _ in range(int(len(corpus) * SHUFFLED_SHARE))
+    }
+    excluded = {letters(text) for text in own_test}
+    train, held_out = [], []
+    for text in itertools.chain(corpus, sorted(diary), sorted(shuffled)):
+        key = letters(text)
+        if key in excluded:
+            continue
+        share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
+        if share >= HELD_OUT_PERCENT / 100:
+            train.append(text)
+        elif text in found:
+            held_out.append(text)
+    rng.shuffle(train)
+    rng.shuffle(held_out)
+    return train, held_out
+
+
+def build_tokenizer(sentences: Iterable[str], vocabulary_size: int = 3000) -> Tokenizer:
+    """Byte-level BPE whose tokens never span more than one syllable, with Whisper's special tokens last.
+
+    Longer tokens are seen too rarely: the decoder then learns the language but not to listen.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(" |[^ ]"), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary_size,
+        min_frequency=3,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sentences, trainer)
+    # Ids from <|endoftext|> on are dropped by faster-whisper and those after <|notimestamps|> are times.
+    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in SUPPRESSED_STRINGS])
+    times = (f"<|{index * TIMESTAMP_STEP_S:.2f}|>" for index in range(N_TIMESTAMPS))
+    tokenizer.add_special_tokens([*SPECIAL_TOKENS, *times])
+    return tokenizer

@@ -1,0 +1,284 @@
+"""Training loop: curriculum, losses, schedule, checkpoints."""
+
+import logging
+import multiprocessing
+import random
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from speech_folder import read_folder
+from speech_network import Shape, Whisper
+from speech_noise import NoiseBank
+from speech_text import TIMESTAMP_STEP_S
+from speech_voice import Pool
+from speech_windows import IGNORED, JAMO, WINDOW_S, Batch, Builder, Plan
+from tokenizers import Tokenizer
+from torch import Tensor, distributed, nn
+from tqdm import tqdm
+
+LOG = logging.getLogger("speech")
+MIN_UTTERANCES = 3000
+WARM_START_PROGRESS = 0.35  # where in the curriculum a model begins that can already listen
+NO_SPEECH_SHARE = 0.05
+ATTENTION_SLACK_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train.
+
+    Attributes:
+        hours: planned time, from which curriculum and learning rate follow.
+        seed: of weights and windows.
+        learning_rate: peak.
+        checkpoint_s: seconds between checkpoints.
+    """
+
+    hours: float
+    seed: int
+    learning_rate: float = 1e-3
+    checkpoint_s: float = 300.0
+
+
+def plan_step(progress: float, rng: random.Random) -> Plan:
+    """The kind of windows at a point of the curriculum.
+
+    Short, clean and unpadded windows come first: from long or noisy ones nothing is learned in the beginning.
+    """
+    if progress < 0.12:
+        return Plan(3.5, 8, None, 0.0, 0.1)
+    if progress < 0.3:
+        return Plan(6.0, 5, rng.choice((None, 8)), 0.1, 0.3)
+    hardness = min(1.0, 0.3 + 1.2 * (progress - 0.3))
+    kind = rng.random()
+    if kind < 0.06:  # the whole padding, as at inference
+        return Plan(rng.uniform(3.0, 12.0), 1, 1, hardness, 0.7)
+    stride = rng.choice((8, 12, 16, 24))
+    if kind < 0.46:
+        return Plan(5.5, 3, stride, hardness, 0.7)
+    if kind < 0.72:
+        return Plan(rng.uniform(7.0, 12.0), 2, stride, hardness, 0.7)
+    if kind < 0.86:
+        return Plan(rng.uniform(12.0, 20.0), 1, stride, hardness, 0.7)
+    return Plan(rng.choice((WINDOW_S, rng.uniform(20.0, WINDOW_S))), 1, stride, hardness, 0.7)
+
+
+class Trainer:
+    """The model with what training adds to it."""
+
+    def __init__(self, shape: Shape, recipe: Recipe) -> None:
+        """Random weights."""
+        torch.manual_seed(recipe.seed)
+        self.model = Whisper(shape)
+        # CTC over letters teaches the encoder to listen before the decoder can use it; thrown away afterwards.
+        self.letters = nn.Linear(shape.width, len(JAMO) + 1)
+        self.recipe = recipe
+        self.parameters = [
+            parameter
+            for module in (self.model, self.letters)
+            for parameter in module.parameters()
+            if parameter.requires_grad
+        ]
+        # One buffer for all gradients, so that the processes exchange them in one go.
+        self.gradient = torch.zeros(sum(parameter.numel() for parameter in self.parameters))
+        pieces = self.gradient.split([parameter.numel() for parameter in self.parameters])
+        for parameter, piece in zip(self.parameters, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        )
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.warm = False
+
+    @property
+    def done(self) -> float:
+        """Share of the planned time that is over."""
+        return min(1.0, self.elapsed_s / 3600 / self.recipe.hours)
+
+    @property
+    def progress(self) -> float:
+        """Place in the curriculum, 0 to 1."""
+        return WARM_START_PROGRESS + (1 - WARM_START_PROGRESS) * self.done if self.warm else self.done
+
+    def learning_rate(self) -> float:
+        """Warm-up over 300 steps, flat to half of the time, then linear to 2 %."""
+        return self.recipe.learning_rate * min(1.0, (self.step + 1) / 300, max(0.02, 2 * (1 - self.done)))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, CTC and guided-attention losses of one batch."""
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            audio, positions, bias = self.model.encoder(batch.mel, batch.padding_stride)
+            logits, attention = self.model.decoder(batch.inputs, audio, bias)
+            n = batch.mel.shape[-1] // 2 - 2
+            letters = self.letters(audio[:, :n])
+        cross_entropy = F.cross_entropy(
+            logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, label_smoothing=0.02
+        )
+        spoken = batch.jamo_lengths > 0
+        ctc = logits.new_zeros(())
+        if spoken.any():
+            log_probs = letters[spoken].float().log_softmax(-1).transpose(0, 1)
+            lengths = torch.full((int(spoken.sum()),), n)
+            ctc = F.ctc_loss(
+                log_probs, batch.jamo, lengths, batch.jamo_lengths[spoken], blank=len(JAMO), zero_infinity=True
+            )
+        # Heads pulled to the time of each token: without this the decoder takes hours to find the audio.
+        distance = positions * TIMESTAMP_STEP_S - batch.times_s[..., None]
+        away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
+        known = batch.times_s >= 0
+        guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
+        return {"ce": cross_entropy, "ctc": ctc, "guide": guide}
+
+    def update(self, batch: Batch) -> dict[str, float]:
+        """One optimiser step; returns the losses."""
+        losses = self.losses(batch)
+        share = 0.3 if self.progress < 0.5 else 0.15
+        loss = (
+            (1 - share) * losses["ce"] + share * losses["ctc"] + (1.0 if self.progress < 0.5 else 0.4) * losses["guide"]
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate()
+        self.gradient.zero_()
+        loss.backward()
+        distributed.all_reduce(self.gradient)
+        norm = self.gradient.norm()
+        if torch.isfinite(norm):
+            self.gradient.mul_(1.0 / max(float(norm), float(distributed.get_world_size())))
+            self.optimizer.step()
+        self.step += 1
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, whole or not at all."""
+        state = {
+            "model": self.model.state_dict(),
+            "letters": self.letters.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "warm": self.warm,
+        }
+        torch.save(state, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").rename(path)
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.letters.load_state_dict(state["letters"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.elapsed_s, self.warm = state["step"], state["elapsed_s"], state["warm"]
+
+
+def _follow(work: Path, init: Path | None, recipe: Recipe, rank: int, n_ranks: int) -> None:
+    """Run one of the further processes; it ends when the first one tells it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _run(work, init, recipe, rank, n_ranks)
+
+
+def _run(work: Path, init: Path | None, recipe: Recipe, rank: int, n_ranks: int) -> Trainer:
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{(work / 'rendezvous').resolve()}", rank=rank, world_size=n_ranks
+    )
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+    trainer = Trainer(Shape(tokenizer.get_vocab_size()), recipe)
+    checkpoint = work / "checkpoint.pt"
+    if checkpoint.exists():
+        trainer.load(checkpoint)
+    elif init is not None:
+        unknown = read_folder(trainer.model, tokenizer, init)
+        trainer.warm = True
+        LOG.info("started from a model that lacks %d tokens", unknown)
+    pool = Pool(work / "shards")
+    builder = Builder(pool, NoiseBank(recipe.seed), tokenizer)
+    while pool.refresh() < MIN_UTTERANCES:
+        time.sleep(2)
+    plans = random.Random(recipe.seed + trainer.step)  # the same everywhere: no process waits for a longer window
+    rng = random.Random(f"{recipe.seed}-{trainer.step}-{rank}")
+
+    def build() -> Batch:
+        no_speech = NO_SPEECH_SHARE if trainer.progress > 0.3 else 0.0
+        return builder.batch(plan_step(trainer.progress, plans), no_speech, rng)
+
+    ahead = ThreadPoolExecutor(1)  # reading speech from disk overlaps with the step before
+    coming = ahead.submit(build)
+    stopped = False
+
+    def stop(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    if rank == 0:
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+    bar = tqdm(
+        total=round(recipe.hours * 60, 1), initial=trainer.elapsed_s / 60, unit="min", mininterval=20, disable=rank > 0
+    )
+    sums: dict[str, float] = {}
+    last_save = before = time.monotonic()
+    while True:
+        now = time.monotonic()
+        clock = torch.tensor([trainer.elapsed_s + now - before, float(stopped)], dtype=torch.float64)
+        before = now
+        distributed.broadcast(clock, 0)
+        trainer.elapsed_s = float(clock[0])
+        if clock[1] or trainer.done >= 1:
+            break
+        batch = coming.result()
+        coming = ahead.submit(build)
+        losses = trainer.update(batch)
+        sums = {name: sums.get(name, 0.0) + value / 100 for name, value in losses.items()}
+        if trainer.step % 100 == 0:
+            figures = " ".join(f"{name} {value:.3f}" for name, value in sums.items())
+            minutes, rate = trainer.elapsed_s / 60, trainer.learning_rate()
+            LOG.info("step %d minutes %.1f lr %.1e %s pool %d", trainer.step, minutes, rate, figures, pool.refresh())
+            bar.n = round(minutes, 1)
+            bar.set_postfix_str(figures)
+            sums = {}
+        if rank == 0 and now - last_save > recipe.checkpoint_s:
+            trainer.save(checkpoint)
+            last_save = now
+    bar.close()
+    ahead.shutdown()
+    if rank == 0:
+        trainer.save(checkpoint)
+    distributed.destroy_process_group()
+    return trainer
+
+
+def train(work: Path, init: Path | None, recipe: Recipe, n_processes: int = 2) -> Trainer:
+    """Train until the planned time is over or a SIGTERM comes; continues from ``work/checkpoint.pt``.
+
+    Several processes of one thread get more done than one of several threads, above all on a busy machine, where
+    every parallel section would wait for the slowest core.
+
+    Args:
+        work: folder with ``shards/`` and ``tokenizer.json``.
+        init: model folder to start from when there is no checkpoint.
+        recipe: how.
+        n_processes: how many processes share each step.
+
+    Returns:
+        The trainer in its last state, which is also saved.
+    """
+    (work / "rendezvous").unlink(missing_ok=True)
+    context = multiprocessing.get_context("spawn")
+    others = [
+        context.Process(target=_follow, args=(work, init, recipe, rank, n_processes), daemon=True)
+        for rank in range(1, n_processes)
+    ]
+    for process in others:
+        process.start()
+    trainer = _run(work, init, recipe, 0, n_processes)
+    for process in others:
+        process.join(60)
+    return trainer
