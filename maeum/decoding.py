@@ -6,7 +6,8 @@ import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
@@ -86,7 +87,7 @@ def _soundfile_blocks(data: bytes) -> Iterator[_Block]:
             block = file.read(frames, dtype="float32", always_2d=True)
             if not len(block):
                 return
-            yield file.samplerate, block.mean(axis=1)
+            yield file.samplerate, _mono(block, axis=1)
 
 
 def _ffmpeg_blocks(data: bytes) -> Iterator[_Block]:
@@ -100,9 +101,16 @@ def _ffmpeg_blocks(data: bytes) -> Iterator[_Block]:
             to_float = av.AudioResampler(format="fltp")
             for frame in _frames(container):
                 for converted in to_float.resample(frame):
-                    yield converted.sample_rate, converted.to_ndarray().mean(axis=0, dtype=np.float32)
+                    yield converted.sample_rate, _mono(converted.to_ndarray(), axis=0)
     except (av.FFmpegError, ValueError, OverflowError) as error:
         raise UndecodableAudio("the file is not audio that can be decoded") from error
+
+
+def _mono(block: NDArray[Any], axis: int) -> NDArray[np.float32]:
+    """Average the channels, which lie along `axis`, of samples that may not be finite."""
+    finite = np.clip(np.nan_to_num(block, nan=0.0), -_MAX_AMPLITUDE, _MAX_AMPLITUDE)
+    mono: NDArray[np.float32] = finite.mean(axis=axis, dtype=np.float32)
+    return mono
 
 
 def _frames(container: InputContainer) -> Iterator[AudioFrame]:
@@ -120,18 +128,18 @@ def _collect(blocks: Iterator[_Block], max_duration_s: float) -> NDArray[np.floa
     """Resample block by block, so that memory is bounded by the output."""
     parts: list[NDArray[np.float32]] = []
     resampler: _Resampler | None = None
-    seconds = 0.0
-    for rate_hz, raw in blocks:
+    seconds = Fraction(0)  # a sum of floats would refuse a recording of exactly the limit
+    for rate_hz, block in blocks:
         if not _RATE_RANGE_HZ[0] <= rate_hz <= _RATE_RANGE_HZ[1]:
             raise UndecodableAudio(f"a sample rate of {rate_hz} Hz is not supported")
-        seconds += len(raw) / rate_hz
+        seconds += Fraction(len(block), rate_hz)
         if seconds > max_duration_s:
             raise AudioTooLong(f"the recording is longer than {max_duration_s:g} s")
         if resampler is None or resampler.rate_hz != rate_hz:
             if resampler is not None:
                 parts.append(resampler.finish())
             resampler = _Resampler(rate_hz)
-        parts.append(resampler.push(np.clip(np.nan_to_num(raw, nan=0.0), -_MAX_AMPLITUDE, _MAX_AMPLITUDE)))
+        parts.append(resampler.push(block))
     if resampler is not None:
         parts.append(resampler.finish())
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
@@ -161,5 +169,6 @@ class _Resampler:
         if self._stream is None:
             return np.zeros(0, np.float32)
         rest: NDArray[np.float32] = self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
-        missing = math.ceil(self._n_in * SAMPLE_RATE_HZ / self.rate_hz) - self._n_out - len(rest)
+        # librosa's order of operations: with odd rates, another one rounds to another length.
+        missing = math.ceil(self._n_in * (SAMPLE_RATE_HZ / self.rate_hz)) - self._n_out - len(rest)
         return np.pad(rest, (0, missing)) if missing > 0 else rest[: len(rest) + missing]

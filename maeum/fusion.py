@@ -81,10 +81,12 @@ class Projection(BaseModel):
             return cls()
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise InvalidConfiguration(f"projection file {path}: {error}") from error
         except ValidationError as error:
-            reasons = "; ".join(detail["msg"] for detail in error.errors(include_url=False))
+            reasons = "; ".join(
+                " ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors(include_url=False)
+            )
             raise InvalidConfiguration(f"projection file {path}: {reasons}") from error
 
 
