@@ -81,7 +81,7 @@ _Block = tuple[int, NDArray[np.float32]]
 
 
 def _soundfile_blocks(data: bytes) -> Iterator[_Block]:
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
+    with soundfile.SoundFile(_QuietBytesIO(data)) as file:
         frames = max(1, _BLOCK_SAMPLES // max(1, file.channels))
         while True:
             block = file.read(frames, dtype="float32", always_2d=True)
@@ -104,6 +104,19 @@ def _ffmpeg_blocks(data: bytes) -> Iterator[_Block]:
                     yield converted.sample_rate, _mono(converted.to_ndarray(), axis=0)
     except (av.FFmpegError, ValueError, OverflowError) as error:
         raise UndecodableAudio("the file is not audio that can be decoded") from error
+
+
+class _QuietBytesIO(io.BytesIO):
+    """A file in which damaged headers may ask for a place before its start.
+
+    soundfile calls `seek` from C, where an exception would be printed with its stack trace and then ignored.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
 
 
 def _mono(block: NDArray[Any], axis: int) -> NDArray[np.float32]:

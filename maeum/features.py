@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import librosa
 import numpy as np
@@ -103,9 +104,14 @@ def _read_13(path: Path) -> NDArray[np.float32]:
     if not path.is_file():
         raise ModelMissing(f"the voice model has no {path.name}")
     try:
-        values: NDArray[np.float32] = np.load(path, allow_pickle=False).astype(np.float32).reshape(-1)
+        with path.open("rb") as stream:  # np.load would open a zip of arrays too
+            stored: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError, OSError, TypeError) as error:
         raise ModelInvalid(f"{path.name} of the voice model is no array of numbers") from error
+    if stored.dtype.kind not in "fiu":
+        raise ModelInvalid(f"{path.name} of the voice model is no array of numbers")
+    with np.errstate(over="ignore"):  # what overflows is refused below
+        values: NDArray[np.float32] = stored.astype(np.float32).reshape(-1)
     if values.shape != (N_MFCC,) or not np.isfinite(values).all():
         raise ModelInvalid(f"{path.name} of the voice model must hold {N_MFCC} finite numbers")
     if "std" in path.name and (values < 0).any():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -239,6 +240,15 @@ def test_a_header_that_lies_about_the_size_does_no_harm(claimed: int) -> None:
         assert decode(bytes(data)).duration_s <= 1.0
     except EmptyAudio:
         assert claimed < 16_000
+
+
+def test_a_damaged_file_prints_no_stack_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    # Without its sound chunk libsndfile seeks to byte -1 of an AIFF.
+    with suppress(EmptyAudio, UndecodableAudio):
+        decode(write(sound(1_000), container="AIFF").replace(b"SSND", b"XXXX"))
+    assert printed == []
 
 
 def with_rate(rate_hz: int) -> bytes:

@@ -1,0 +1,220 @@
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from maeum.decoding import Waveform, decode
+from maeum.errors import InvalidField, ModelInvalid, ModelMissing
+from maeum.features import Baseline, Baselines, Gender, mfcc, voice_delta
+from tests.conftest import Clip
+
+Samples = NDArray[np.float32]
+
+
+def noise(n_samples: int, seed: int = 0) -> Samples:
+    return np.asarray(0.1 * np.random.default_rng(seed).standard_normal(n_samples), np.float32)
+
+
+def expected_mfcc(samples: Samples) -> Samples:
+    """The reference's step 4, with its numbers written out instead of left to librosa."""
+    frames = librosa.feature.mfcc(
+        y=samples, sr=16_000, n_mfcc=13, dct_type=2, norm="ortho", n_fft=2048, hop_length=512, n_mels=128
+    )
+    return np.asarray(frames.T, np.float32)
+
+
+BASELINE = Baseline(np.linspace(-200, 20, 13, dtype=np.float32), np.linspace(90, 8, 13, dtype=np.float32))
+
+
+# mfcc
+
+
+@pytest.mark.parametrize("n_samples", [2_048, 16_000, 51_199, 51_200, 51_201, 160_000])
+def test_mfcc_equals_librosa(n_samples: int) -> None:
+    frames = mfcc(Waveform(noise(n_samples)))
+    assert frames.dtype == np.float32
+    assert frames.shape == (1 + n_samples // 512, 13)
+    assert frames == pytest.approx(expected_mfcc(noise(n_samples)), abs=1e-4)
+
+
+def test_mfcc_of_a_spoken_clip_equals_librosa(clip: Clip) -> None:
+    samples, rate_hz = librosa.load(clip.path, sr=16_000, res_type="soxr_hq")
+    assert rate_hz == 16_000
+    assert mfcc(decode(clip.data)) == pytest.approx(expected_mfcc(samples), abs=2e-2)
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=2048 is too large:UserWarning")
+@pytest.mark.parametrize("n_samples", [1, 511, 512, 2_047])
+def test_a_clip_shorter_than_one_window_has_frames_too(n_samples: int) -> None:
+    frames = mfcc(Waveform(noise(n_samples)))
+    assert frames.shape == (1 + n_samples // 512, 13)
+    assert np.isfinite(frames).all()
+
+
+def test_silence_is_finite() -> None:
+    assert np.isfinite(mfcc(Waveform(np.zeros(16_000, np.float32)))).all()
+
+
+def test_a_loud_end_changes_the_first_frames() -> None:
+    # top_db cuts at 80 dB under the maximum of the whole clip, also where that lies past the window.
+    quiet = 1e-4 * noise(160_000)
+    loud_end = quiet.copy()
+    loud_end[-16_000:] = noise(16_000) * 8
+    assert np.abs(mfcc(Waveform(loud_end))[:50] - mfcc(Waveform(quiet))[:50]).max() > 10
+
+
+# voice_delta
+
+
+@pytest.mark.parametrize("n_samples", [2_048, 51_199, 51_200, 160_000])
+def test_delta_is_the_reference_formula(n_samples: int) -> None:
+    expected = np.zeros((100, 13))
+    frames = expected_mfcc(noise(n_samples))[:100]
+    expected[: len(frames)] = frames
+    expected = (expected - BASELINE.mean.astype(np.float64)) / (BASELINE.std.astype(np.float64) + 1e-8)
+    delta = voice_delta(Waveform(noise(n_samples)), BASELINE)
+    assert delta.dtype == np.float32
+    assert delta.shape == (100, 13)
+    assert delta == pytest.approx(expected, abs=1e-4)
+
+
+def test_padding_is_silence_relative_to_the_baseline() -> None:
+    delta = voice_delta(Waveform(noise(16_000)), BASELINE)
+    assert delta[32:] == pytest.approx(np.tile(-BASELINE.mean / BASELINE.std, (68, 1)), rel=1e-5)
+
+
+def test_what_comes_after_the_window_is_cut() -> None:
+    steady = noise(160_000)
+    same_start = steady.copy()
+    same_start[60_000:] *= 0.5
+    assert voice_delta(Waveform(same_start), BASELINE) == pytest.approx(voice_delta(Waveform(steady), BASELINE))
+
+
+@given(st.integers(2_048, 60_000), st.floats(0, 1e6))
+@settings(max_examples=25, deadline=None)
+def test_delta_is_always_finite(n_samples: int, amplitude: float) -> None:
+    delta = voice_delta(Waveform(noise(n_samples) * np.float32(amplitude)), BASELINE)
+    assert delta.shape == (100, 13)
+    assert np.isfinite(delta).all()
+
+
+def test_a_deviation_of_zero_divides_by_the_guard() -> None:
+    flat = Baseline(BASELINE.mean, np.zeros(13, np.float32))
+    assert np.isfinite(voice_delta(Waveform(noise(16_000)), flat)).all()
+
+
+# gender
+
+
+@pytest.mark.parametrize("text", ["MALE", "male", " Male ", "mAlE\n"])
+def test_gender_is_read_in_any_case(text: str) -> None:
+    assert Gender.parse(text) is Gender.MALE
+
+
+@pytest.mark.parametrize("text", ["", "M", "MÄLE", "남성", "MALE FEMALE", "other", "None", "\x00"])
+def test_another_gender_is_refused(text: str) -> None:
+    with pytest.raises(InvalidField, match="MALE or FEMALE") as caught:
+        Gender.parse(text)
+    assert (caught.value.code, caught.value.status) == ("invalid_gender", 422)
+
+
+@given(st.text())
+def test_any_text_is_a_gender_or_refused(text: str) -> None:
+    with suppress(InvalidField):
+        assert Gender.parse(text).value == text.strip().upper()
+
+
+# baselines
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, name in enumerate(("mean_male", "mean_female", "std_male", "std_female")):
+        np.save(tmp_path / f"baseline_{name}.npy", np.arange(13, dtype=np.float32) + 100 * number)
+    return tmp_path
+
+
+def test_each_gender_gets_its_own_baseline(folder: Path) -> None:
+    baselines = Baselines.load(folder)
+    male, female = baselines.of(Gender.MALE), baselines.of(Gender.FEMALE)
+    assert [int(values[0]) for values in (male.mean, female.mean, male.std, female.std)] == [0, 100, 200, 300]
+
+
+@pytest.mark.parametrize("shape", [(13,), (1, 13), (13, 1), (1, 13, 1)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_any_shape_that_flattens_to_13_is_read(folder: Path, shape: tuple[int, ...], dtype: type) -> None:
+    np.save(folder / "baseline_mean_male.npy", np.arange(13, dtype=dtype).reshape(shape))
+    mean = Baselines.load(folder).male.mean
+    assert mean.dtype == np.float32
+    assert mean.tolist() == list(range(13))
+
+
+@pytest.mark.parametrize("name", ["mean_male", "mean_female", "std_male", "std_female"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / f"baseline_{name}.npy").unlink()
+    with pytest.raises(ModelMissing, match=f"baseline_{name}"):
+        Baselines.load(folder)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros(12),
+        np.zeros((2, 13)),
+        np.zeros(0),
+        np.full(13, np.nan),
+        np.full(13, np.inf),
+        np.full(13, 1e300),  # infinite as float32
+        np.array(["a"] * 13),
+        np.zeros(13, complex),
+        np.zeros(13, "datetime64[s]"),
+    ],
+)
+def test_an_array_that_is_no_baseline_is_refused(folder: Path, values: NDArray[np.float64]) -> None:
+    np.save(folder / "baseline_std_female.npy", values)
+    with pytest.raises(ModelInvalid, match=r"baseline_std_female\.npy"):
+        Baselines.load(folder)
+
+
+def test_a_negative_deviation_is_refused_but_a_negative_mean_is_not(folder: Path) -> None:
+    np.save(folder / "baseline_mean_male.npy", np.full(13, -1.0))
+    Baselines.load(folder)
+    np.save(folder / "baseline_std_male.npy", np.full(13, -1.0))
+    with pytest.raises(ModelInvalid, match="negative"):
+        Baselines.load(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"not an array", b"PK\x03\x04" + bytes(50), bytes(200)])
+def test_a_file_that_is_no_array_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "baseline_mean_male.npy").write_bytes(content)
+    with pytest.raises(ModelInvalid, match=r"baseline_mean_male\.npy"):
+        Baselines.load(folder)
+
+
+def test_a_truncated_file_is_refused(folder: Path) -> None:
+    path = folder / "baseline_mean_male.npy"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(ModelInvalid, match=r"baseline_mean_male\.npy"):
+        Baselines.load(folder)
+
+
+def test_several_arrays_in_one_file_are_refused(folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "two.npz", a=np.zeros(13), b=np.zeros(13))
+    shutil.move(tmp_path / "two.npz", folder / "baseline_mean_male.npy")
+    with pytest.raises(ModelInvalid, match=r"baseline_mean_male\.npy"):
+        Baselines.load(folder)
+
+
+def test_a_pickle_is_not_executed(folder: Path) -> None:
+    np.save(folder / "baseline_mean_male.npy", np.array([object()] * 13), allow_pickle=True)
+    with pytest.raises(ModelInvalid, match=r"baseline_mean_male\.npy"):
+        Baselines.load(folder)
