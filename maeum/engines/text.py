@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from maeum.errors import ModelInvalid
 from maeum.labels import read_text_labels
@@ -37,15 +39,22 @@ class TextEngine:
             torch.set_num_threads(threads)
         self.labels = read_text_labels(folder)
         self._device = torch.device(device)
+        # The bar would land in logs and in the command line's output.
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, use_fast=True, local_files_only=True, trust_remote_code=False
             )
-            model = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False
+            model, report = AutoModelForSequenceClassification.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
             )
+        except pickle.UnpicklingError as error:
+            raise ModelInvalid("pytorch_model.bin is no readable state dict") from error
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
             raise ModelInvalid(f"the text model does not load: {str(error).splitlines()[0]}") from error
+        if report["missing_keys"]:
+            # transformers only warns, and fills the gap with random numbers.
+            raise ModelInvalid(f"the text model's weights lack {', '.join(sorted(report['missing_keys'])[:3])}")
         if model.config.num_labels != len(self.labels):
             raise ModelInvalid(
                 f"the text model has {model.config.num_labels} logits but {len(self.labels)} labels: "

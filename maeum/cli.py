@@ -1,0 +1,112 @@
+"""The command line: `maeum analyze` and `maeum models`.
+
+Exit codes: 0 all went well, 1 a file or a model failed, 2 wrong usage, 3 the models or the settings do not allow a
+start, 130 interrupted, 141 whoever read the output has left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from maeum import __version__
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_CANNOT_START = 3
+_EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+_EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: arguments without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code; see the head of this module.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("\nmaeum: interrupted", file=sys.stderr)
+        _leave(_EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        _leave(_EXIT_BROKEN_PIPE)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="maeum", description="Korean voice diaries in, transcript and emotions out.")
+    parser.add_argument("--version", action="version", version=f"maeum {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    analyze = commands.add_parser(
+        "analyze", help="analyse recordings", description="Analyse recordings, several at a time, in their order."
+    )
+    analyze.add_argument("files", nargs="+", metavar="FILE", help="audio file: wav, flac, mp3, ogg, m4a, webm, …")
+    analyze.add_argument(
+        "--gender",
+        type=str.upper,
+        choices=("MALE", "FEMALE"),
+        default="MALE",
+        help="which baseline normalises the voice (default: %(default)s)",
+    )
+    analyze.add_argument("--lang", default="ko", help="language code for speech-to-text (default: %(default)s)")
+    analyze.add_argument("--no-summary", dest="summary", action="store_false", help="write no summary")
+    analyze.add_argument("--json", action="store_true", help="JSON Lines on stdout: one object for each file")
+
+    models = commands.add_parser("models", help="list, fetch or verify the models")
+    actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for action, text in (
+        ("list", "show which models are used and whether they are there"),
+        ("fetch", "fetch the hub models at pinned commits and lock their hashes"),
+        ("verify", "compare every file with what was fetched"),
+    ):
+        sub = actions.add_parser(action, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        sub.add_argument(
+            "kinds", nargs="*", metavar="KIND", type=_kind, help="speech, text or voice (default: all three)"
+        )
+        sub.add_argument(
+            "--profile", choices=("embedded", "production"), help="take this profile's models where none is named"
+        )
+        if action == "fetch":
+            sub.add_argument("--update", action="store_true", help="move to the commits that the revisions name by now")
+    return parser
+
+
+def _kind(text: str) -> str:
+    # argparse's own `choices` refuses the empty list of `nargs="*"`.
+    if text not in ("speech", "text", "voice"):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of speech, text, voice")
+    return text
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Here, because `--help` and `--version` need none of it.
+    from maeum.cli_analyze import analyze
+    from maeum.cli_models import fetch_models, list_models, verify_models
+    from maeum.errors import MaeumError, StartError
+
+    actions = {"list": list_models, "fetch": fetch_models, "verify": verify_models}
+    run = analyze if arguments.command == "analyze" else actions[arguments.action]
+    try:
+        return run(arguments)
+    except StartError as error:
+        print(f"maeum: {error.message}", file=sys.stderr)
+        return EXIT_CANNOT_START
+    except MaeumError as error:
+        print(f"maeum: {error.message} ({error.code})", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: a normal exit would wait for whatever the models' threads are in the middle of."""
+    sys.stderr.flush()
+    os._exit(code)
