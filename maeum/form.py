@@ -26,6 +26,15 @@ class AnalyzeForm:
     summary: bool = True
 
 
+class _Parser(MultiPartParser):
+    """Notices a form that was cut off: what came before the cut would look like a form without a file."""
+
+    complete = False
+
+    def on_end(self) -> None:
+        self.complete = True
+
+
 async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
     """Read `file`, `gender`, `lang` and `summary`, counting bytes while they arrive.
 
@@ -44,17 +53,20 @@ async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
         raise NoFile("send the audio as multipart/form-data in the field 'file'")
     limit = max_upload_bytes + _ENVELOPE_BYTES
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
+    # int() refuses thousands of digits; no length has more than 18.
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit):
         raise _too_large(max_upload_bytes)
-    parser = MultiPartParser(request.headers, _counted(request, limit, max_upload_bytes), max_files=4, max_fields=16)
+    parser = _Parser(request.headers, _counted(request, limit, max_upload_bytes), max_files=4, max_fields=16)
     parser.spool_max_size = limit  # audio stays in memory: transcripts and voices are private
     try:
         form = await parser.parse()
-    except (MultiPartException, UnicodeDecodeError, KeyError) as error:
+    except (MultiPartException, UnicodeError, KeyError) as error:
         raise MalformedForm("the body is no valid multipart form") from error
     except ClientDisconnect as error:
         raise MalformedForm("the upload broke off") from error
     try:
+        if not parser.complete:
+            raise MalformedForm("the multipart form has no end")
         return await _to_form(form, max_upload_bytes)
     finally:
         await form.close()
