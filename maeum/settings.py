@@ -23,9 +23,14 @@ PRODUCTION_MODELS: dict[ModelKind, str] = {
 
 
 class Settings(BaseSettings):
-    """All settings. Each is read from `MAEUM_<NAME>`, except those that keep their own well-known names."""
+    """All settings. Each is read from `MAEUM_<NAME>`, except those that keep their own well-known names.
 
-    model_config = SettingsConfigDict(env_prefix="MAEUM_", extra="ignore", frozen=True, populate_by_name=True)
+    A variable that is set but empty, as compose files pass optional ones on, counts as not set.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="MAEUM_", env_ignore_empty=True, extra="ignore", frozen=True, populate_by_name=True
+    )
 
     profile: Literal["embedded", "production"] = Field(
         "embedded",

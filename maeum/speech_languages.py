@@ -15,16 +15,22 @@ def supported_languages(folder: Path) -> frozenset[str]:
     tokens that `lang_ids` points to in the tokenizer; a model without `lang_ids` is English-only.
 
     Raises:
-        ModelInvalid: a file is no JSON object, or `languages` is no list of codes.
+        ModelInvalid: a file is no JSON object, `languages` is no list of codes, or `lang_ids` name no tokens.
     """
     config = read_json_object(folder / "config.json")
     languages = config.get("languages")
     if languages is not None:
         if not isinstance(languages, list) or not all(isinstance(code, str) for code in languages) or not languages:
-            raise ModelInvalid(f"languages in {folder / 'config.json'} must be a list of language codes")
+            raise ModelInvalid("languages in config.json of the speech model must be a list of language codes")
         return frozenset(languages)
-    lang_ids = set(config.get("lang_ids") or ())
+    lang_ids = config.get("lang_ids")
     if not lang_ids:
         return frozenset({"en"})
     added = read_json_object(folder / "tokenizer.json").get("added_tokens", [])
-    return frozenset(token["content"].strip("<|>") for token in added if token["id"] in lang_ids)
+    try:
+        found = frozenset(token["content"].strip("<|>") for token in added if token["id"] in set(lang_ids))
+    except (TypeError, KeyError, AttributeError):
+        found = frozenset()
+    if not found:
+        raise ModelInvalid("lang_ids in config.json of the speech model name no tokens of its tokenizer.json")
+    return found
