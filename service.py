@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import bentoml
 import httpx
@@ -23,20 +25,18 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from maeum import openapi
+from maeum import openapi, web
 from maeum.assembly import build_pipeline
+from maeum.batching import batching_stages
 from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageFailed, StageOverloaded, StageTimeout
 from maeum.features import N_FRAMES, N_MFCC
 from maeum.form import AnalyzeForm, read_form
 from maeum.pipeline import Analysis
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 from maeum.settings import get_settings
-from maeum.stages import Failure, SpeechItem, Stages
+from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
 from runners.base import SERVICE_OPTIONS
-
-Items = TypeVar("Items")
-Result = TypeVar("Result")
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
@@ -44,29 +44,28 @@ ANALYZE_PATH = "/v1/analyze"
 _log = logging.getLogger("maeum.service")
 _settings = get_settings()
 app = FastAPI(title="maeum", docs_url=None, redoc_url=None, openapi_url=None)
+app.include_router(web.router)
 
 
-class RunnerStage(Generic[Items, Result]):
-    """A model behind a runner; what goes wrong on the way becomes one of maeum's errors."""
+def _call(name: str, runner: Any) -> Callable[[Any], Awaitable[list[Any]]]:
+    """Calls to a runner; what goes wrong on the way becomes one of maeum's errors."""
 
-    def __init__(self, name: str, runner: Any) -> None:
-        self._name, self._runner = name, runner
-
-    async def run(self, items: Items) -> list[Result | Failure]:
-        """Send a batch to the runner, where it is merged with those of other requests."""
+    async def call(items: Any) -> list[Any]:
         try:
-            results: list[Result | Failure] = await self._runner.to_async.run(items)
+            results: list[Any] = await runner.to_async.run(items)
         except (httpx.TimeoutException, TimeoutError) as error:
-            raise StageTimeout(f"the {self._name} runner did not answer in time") from error
+            raise StageTimeout(f"the {name} runner did not answer in time") from error
         except httpx.TransportError as error:
-            raise StageOverloaded(f"the {self._name} runner cannot be reached; try again later") from error
+            raise StageOverloaded(f"the {name} runner cannot be reached; try again later") from error
         except BentoMLException as error:
             if error.error_code in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-                raise StageOverloaded(f"the {self._name} runner has too much work; try again later") from error
+                raise StageOverloaded(f"the {name} runner has too much work; try again later") from error
             if error.error_code == HTTPStatus.GATEWAY_TIMEOUT:
-                raise StageTimeout(f"the {self._name} runner did not answer in time") from error
-            raise StageFailed(f"the {self._name} runner failed") from error
+                raise StageTimeout(f"the {name} runner did not answer in time") from error
+            raise StageFailed(f"the {name} runner failed") from error
         return results
+
+    return call
 
 
 class AnalyzeInput(bentoml.IODescriptor):
@@ -105,9 +104,7 @@ class Maeum:
     def __init__(self) -> None:
         self._pipeline = build_pipeline(
             _settings,
-            Stages(
-                RunnerStage("speech", self.speech), RunnerStage("text", self.text), RunnerStage("voice", self.voice)
-            ),
+            batching_stages(_call("speech", self.speech), _call("text", self.text), _call("voice", self.voice)),
         )
         self._models_answered = False
 
@@ -151,6 +148,11 @@ class Maeum:
                 return False
             self._models_answered = not any(isinstance(result, Failure) for result in results)
         return self._models_answered
+
+
+@app.get("/docs.json", include_in_schema=False)
+async def _docs() -> Response:
+    return _json_bytes(json.dumps(openapi.complete(_spec_of(Maeum)), ensure_ascii=False).encode())
 
 
 @app.middleware("http")
@@ -200,8 +202,17 @@ async def _answer_unexpected(request: Request, error: Exception) -> Response:
     return await _answer_error(request, MaeumError("an unexpected error happened"))
 
 
+def _spec_of(service: Any) -> dict[str, Any]:
+    spec: dict[str, Any] = service.openapi_spec.asdict()
+    return spec
+
+
 def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
-    return Response(body.model_dump_json().encode(), status, media_type="application/json; charset=utf-8")
+    return _json_bytes(body.model_dump_json().encode(), status)
+
+
+def _json_bytes(content: bytes, status: int = HTTPStatus.OK) -> Response:
+    return Response(content, status, media_type="application/json; charset=utf-8")
 
 
 def _as_bentoml(error: MaeumError) -> BentoMLException:

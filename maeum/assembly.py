@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maeum.features import Baselines
+import numpy as np
+
+from maeum.decoding import SAMPLE_RATE_HZ, Waveform
+from maeum.features import Baselines, voice_delta
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
 from maeum.models import resolve
@@ -27,6 +30,9 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
         StartError: a model is missing or invalid, or has a label that the projection does not know.
     """
     speech, text, voice = (resolve(kind, settings) for kind in ("speech", "text", "voice"))
+    baselines = Baselines.load(voice.path)
+    # librosa loads its parts on first use, which takes seconds: now, not in the first request.
+    voice_delta(Waveform(np.zeros(SAMPLE_RATE_HZ, np.float32)), baselines.male)
     return Pipeline(
         stages=stages,
         summarizer=Summarizer(settings),
@@ -37,7 +43,7 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
             settings.text_weight,
             settings.voice_weight,
         ),
-        baselines=Baselines.load(voice.path),
+        baselines=baselines,
         languages=supported_languages(speech.path),
         model_names={folder.kind: folder.name for folder in (speech, text, voice)},
         max_duration_s=settings.max_duration_s,

@@ -5,22 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, BinaryIO, Generic, Protocol, TypeVar, runtime_checkable
-
-import numpy as np
+from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
+from maeum.batching import batching_stages
 from maeum.errors import UploadTooLarge
 from maeum.pipeline import Analysis, Pipeline
 from maeum.schemas import ContractBody
 from maeum.settings import Settings, get_settings
-from maeum.stages import Failure, Stages, run_isolated
+from maeum.stages import Failure, run_isolated
 
 Items = TypeVar("Items", bound=Any)
 Result = TypeVar("Result")
@@ -35,40 +32,18 @@ class ChunkedUpload(Protocol):
         ...
 
 
-class _LocalStage(Generic[Items, Result]):
-    """A model in this process, on a thread of its own: more threads would compete for the same cores.
+def _on_a_thread(
+    name: str, engine: Callable[[Items], list[Result | Failure]]
+) -> Callable[[Items], Awaitable[list[Result | Failure]]]:
+    """Call an engine on a thread of its own: more threads would compete for the same cores."""
+    thread = ThreadPoolExecutor(1, thread_name_prefix=f"maeum-{name}")
 
-    Calls that arrive while the model works wait and share its next batch, whatever thread or loop they come from.
-    """
+    async def call(items: Items) -> list[Result | Failure]:
+        return await asyncio.get_running_loop().run_in_executor(
+            thread, lambda: run_isolated(name, lambda part: engine(items[part]), len(items))
+        )
 
-    def __init__(
-        self, name: str, engine: Callable[[Items], list[Result | Failure]], merge: Callable[[list[Items]], Items]
-    ) -> None:
-        self._name, self._engine, self._merge = name, engine, merge
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"maeum-{name}")
-        self._waiting: SimpleQueue[tuple[Items, Future[list[Result | Failure]]]] = SimpleQueue()
-
-    async def run(self, items: Items) -> list[Result | Failure]:
-        answer: Future[list[Result | Failure]] = Future()
-        self._waiting.put((items, answer))
-        self._thread.submit(self._answer_waiting)
-        return await asyncio.wrap_future(answer)
-
-    def _answer_waiting(self) -> None:
-        calls = [self._waiting.get() for _ in range(self._waiting.qsize())]
-        calls = [(items, answer) for items, answer in calls if answer.set_running_or_notify_cancel()]
-        if not calls:  # an earlier turn took them along
-            return
-        batch = self._merge([items for items, _ in calls])
-        results = run_isolated(self._name, lambda part: self._engine(batch[part]), len(batch))
-        start = 0
-        for items, answer in calls:
-            answer.set_result(results[start : start + len(items)])
-            start += len(items)
-
-
-def _joined(lists: list[Any]) -> list[Any]:
-    return list(chain.from_iterable(lists))
+    return call
 
 
 def build_local_pipeline(settings: Settings) -> Pipeline:
@@ -79,10 +54,10 @@ def build_local_pipeline(settings: Settings) -> Pipeline:
     """
     return build_pipeline(
         settings,
-        Stages(
-            _LocalStage("speech", load_speech(settings).transcribe, _joined),
-            _LocalStage("text", load_text(settings).classify, _joined),
-            _LocalStage("voice", load_voice(settings).classify, np.concatenate),
+        batching_stages(
+            _on_a_thread("speech", load_speech(settings).transcribe),
+            _on_a_thread("text", load_text(settings).classify),
+            _on_a_thread("voice", load_voice(settings).classify),
         ),
     )
 

@@ -1,9 +1,10 @@
-"""What `/docs.json` says of the two analyze routes: form fields, answers and an example of each."""
+"""What `/docs.json` says of the routes: form fields, answers and an example of each."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from maeum import __version__
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 
 _FILE = {"type": "string", "format": "binary", "description": "An audio file; .wav of any rate, width and channels."}
@@ -95,3 +96,45 @@ CONTRACT = _operation(
     ContractErrorBody,
     {"error": "the form has no file in the field 'file'"},
 )
+
+_DESCRIPTION = """A voice diary in, its emotions out.
+
+`POST /v1/analyze` answers everything that is known of a recording; `POST /api/diary/analyze` answers the original
+contract's two keys. `POST /bentoml/analyze` is for BentoML's own clients."""
+
+_PLAIN_EXAMPLES = {
+    "/livez": ("Whether the process lives.", "\n"),
+    "/healthz": ("The same as `/livez`.", "\n"),
+    "/readyz": ("200 once all three models have answered, 503 before.", "\n"),
+    "/metrics": (
+        "Prometheus metrics; `maeum_batch_size` counts the items of each runner's batches.",
+        'maeum_batch_size_bucket{le="4.0",runner="speech"} 12.0',
+    ),
+}
+
+
+def complete(spec: dict[str, Any]) -> dict[str, Any]:
+    """Give BentoML's specification maeum's own description, and an example where a route has none.
+
+    Args:
+        spec: as `Service.openapi_spec.asdict()` makes it.
+    """
+    spec = {**spec, "info": {"title": "maeum", "version": __version__, "description": _DESCRIPTION}}
+    paths = dict(spec["paths"])
+    for path, (description, example) in _PLAIN_EXAMPLES.items():
+        operation = {
+            **paths.get(path, {}).get("get", {}),
+            "description": description,
+            "responses": {"200": {"description": "OK", "content": {"text/plain": {"example": example}}}},
+        }
+        paths[path] = {"get": operation}
+    # FastAPI drops the nulls of an example, which are part of the answer.
+    examples = {"/v1/analyze": _ANALYSIS_EXAMPLE, "/api/diary/analyze": _CONTRACT_EXAMPLE}
+    for route, answer in examples.items():
+        paths[route]["post"]["responses"]["200"]["content"]["application/json"]["example"] = answer
+    bentoml_operation = dict(paths["/bentoml/analyze"]["post"])
+    bentoml_operation["responses"] = {
+        "200": {"description": "The analysis", "content": {"application/json": {"example": _ANALYSIS_EXAMPLE}}}
+    }
+    paths["/bentoml/analyze"] = {"post": bentoml_operation}
+    return {**spec, "paths": paths}

@@ -1,16 +1,16 @@
 """The one line from an upload to its analysis.
 
-bytes → decode → Waveform ─┬→ speech → Transcript → sentences → text ─┬→ fuse → Analysis
-                           └→ MFCC, delta → voice ────────────────────┘
-                                     Transcript → summary (beside text)
+bytes → decode → Waveform ─┬→ speech → Transcript → sentences ─┬→ text ────┬→ fuse → Analysis
+                           └→ MFCC, delta ─────────────────────┼→ voice ───┤
+                                                               └→ summary ─┘
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -122,9 +122,17 @@ class Pipeline:
         clock = _Clock()
         with clock.measure("decode"):
             waveform = await asyncio.to_thread(decode, data, self.max_duration_s)
-        (transcript, text_votes, summary), voice = await _all(
-            self._words(waveform, options, clock), self._voice(waveform, options, clock)
-        )
+        async with _together() as group:
+            hearing = group.create_task(self._speech(waveform, options, clock))
+            measuring = group.create_task(self._features(waveform, options, clock))
+        transcript, delta = hearing.result(), measuring.result()
+        sentences = split_sentences(transcript.text)
+        # The voice waits for the words: recordings that were transcribed in one batch share the next batches too.
+        async with _together() as group:
+            reading = group.create_task(self._text(sentences, clock))
+            listening = group.create_task(self._voice(delta, clock))
+            summarizing = group.create_task(self._summary(transcript, bool(sentences), options, clock))
+        text_votes, voice, summary = reading.result(), listening.result(), summarizing.result()
         with clock.measure("fuse"):
             fused = self.fusion.fuse(text_votes, voice)
         return Analysis(
@@ -141,16 +149,14 @@ class Pipeline:
             timings_ms=clock.finish(),
         )
 
-    async def _words(
-        self, waveform: Waveform, options: Options, clock: _Clock
-    ) -> tuple[Transcript, Vector | None, Summary]:
+    async def _speech(self, waveform: Waveform, options: Options, clock: _Clock) -> Transcript:
         with clock.measure("speech"):
             item = SpeechItem(await asyncio.to_thread(waveform.to_pcm16), options.language)
-            transcript = _good((await self.stages.speech.run([item]))[0])
-        sentences = split_sentences(transcript.text)
-        return transcript, *await _all(
-            self._text(sentences, clock), self._summary(transcript, bool(sentences), options, clock)
-        )
+            return _good((await self.stages.speech.run([item]))[0])
+
+    async def _features(self, waveform: Waveform, options: Options, clock: _Clock) -> NDArray[np.float32]:
+        with clock.measure("features"):
+            return await asyncio.to_thread(voice_delta, waveform, self.baselines.of(options.gender))
 
     async def _text(self, sentences: list[str], clock: _Clock) -> Vector | None:
         if not sentences:
@@ -159,11 +165,7 @@ class Pipeline:
             probabilities = [_good(result) for result in await self.stages.text.run(sentences)]
         return vote(probabilities, len(self.fusion.text_labels))
 
-    async def _voice(self, waveform: Waveform, options: Options, clock: _Clock) -> Vector:
-        with clock.measure("features"):
-            delta: NDArray[np.float32] = await asyncio.to_thread(
-                voice_delta, waveform, self.baselines.of(options.gender)
-            )
+    async def _voice(self, delta: NDArray[np.float32], clock: _Clock) -> Vector:
         with clock.measure("voice"):
             return np.asarray(_good((await self.stages.voice.run(delta[np.newaxis]))[0]))
 
@@ -195,22 +197,14 @@ class _Clock:
         return {**self._timings_ms, "total": round((time.perf_counter() - self._start) * 1000, 2)}
 
 
-A = TypeVar("A")
-B = TypeVar("B")
-
-
-async def _all(first: Awaitable[A], second: Awaitable[B]) -> tuple[A, B]:
-    """Run two steps at once; when one fails, the other is cancelled and the failure raised."""
-
-    async def run(step: Awaitable[T]) -> T:
-        return await step
-
+@asynccontextmanager
+async def _together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Steps that run at once; when one fails, the others are cancelled and its own error is raised."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = group.create_task(run(first)), group.create_task(run(second))
-    except* Exception as errors:
+            yield group
+    except BaseExceptionGroup as errors:
         raise _first(errors) from None
-    return tasks[0].result(), tasks[1].result()
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bentoml
 
 from maeum.assembly import load_text
+from maeum.batching import MAX_SENTENCES
 from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
 from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker
@@ -17,7 +18,7 @@ class TextRunner:
     def __init__(self) -> None:
         self._worker = BatchWorker("text", load_text(get_settings()).classify)
 
-    @bentoml.api(batchable=True, max_batch_size=256, max_latency_ms=TIMEOUT_S * 1000)
+    @bentoml.api(batchable=True, max_batch_size=MAX_SENTENCES, max_latency_ms=TIMEOUT_S * 1000)
     def run(self, items: list[str]) -> list[Probabilities | Failure]:
         """Classify sentences; same length and order."""
         return self._worker.run(items)

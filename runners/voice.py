@@ -9,6 +9,7 @@ import numpy as np
 from bentoml.validators import DType, Shape
 
 from maeum.assembly import load_voice
+from maeum.batching import MAX_VOICES
 from maeum.features import N_FRAMES, N_MFCC
 from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
@@ -22,7 +23,7 @@ class VoiceRunner:
     def __init__(self) -> None:
         self._worker = BatchWorker("voice", load_voice(get_settings()).classify)
 
-    @bentoml.api(batchable=True, max_batch_size=64, max_latency_ms=TIMEOUT_S * 1000)
+    @bentoml.api(batchable=True, max_batch_size=MAX_VOICES, max_latency_ms=TIMEOUT_S * 1000)
     def run(
         self, items: Annotated[np.ndarray, DType("float32"), Shape((-1, N_FRAMES, N_MFCC))]
     ) -> list[Probabilities | Failure]:

@@ -1,7 +1,7 @@
 """Speak the test clips with espeak-ng: `python scripts/make_test_clips.py`.
 
-Writes `tests/data/*.flac` and `tests/data/clips.csv` (path, gender, text). The sentences were written for this and are in
-no training set; the clips are what espeak-ng speaks, unchanged.
+Writes `tests/data/*.flac` and `tests/data/clips.csv` (path, gender, text). The sentences were written for this
+and are in no training set; the clips are what espeak-ng speaks, unchanged.
 """
 
 from __future__ import annotations

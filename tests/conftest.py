@@ -59,7 +59,7 @@ def _clean_environment() -> Iterator[None]:
     """No setting of the machine leaks into the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("MAEUM_", "OPENAI_", "HF_")):
+            if name.startswith(("OPENAI_", "HF_")):
                 patch.delenv(name)
         yield
 
@@ -133,7 +133,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `server` writes its log."""
+    return tmp_path_factory.mktemp("server") / "log.txt"
+
+
+@pytest.fixture(scope="session")
+def server(server_log: Path) -> Iterator[str]:
     """The real server with the embedded models; gives its base URL."""
-    with serve(tmp_path_factory.mktemp("server") / "log.txt") as url:
+    with serve(server_log) as url:
         yield url

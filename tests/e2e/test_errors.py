@@ -1,0 +1,154 @@
+"""Bad requests get a clear error with the right status, on both routes in their own form."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import Clip, serve
+
+ROUTES = ["/api/diary/analyze", "/v1/analyze"]
+LIMIT = 25 * 1024 * 1024
+
+
+def check(response: httpx.Response, status: int, code: str) -> None:
+    """Assert the status and the error's form on the route that was asked."""
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert list(response.json()) == ["error"]
+    if response.url.path.startswith("/v1"):
+        assert error["code"] == code
+        assert error["message"]
+    else:
+        assert isinstance(error, str)
+        assert error
+
+
+@pytest.mark.parametrize("route", ROUTES)
+class TestBothRoutes:
+    def test_no_file(self, server: str, route: str) -> None:
+        check(httpx.post(server + route), 400, "no_file")
+        check(httpx.post(server + route, data={"gender": "MALE"}), 400, "no_file")
+        check(httpx.post(server + route, files={"other": b"x"}), 400, "no_file")
+        check(httpx.post(server + route, json={"file": "x"}), 400, "no_file")
+
+    def test_url_in_place_of_a_file_is_not_fetched(self, server: str, route: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.settimeout(1)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/a.wav"
+            check(httpx.post(server + route, files={"file": (None, url)}), 400, "no_file")
+            with pytest.raises(TimeoutError):
+                listener.accept()
+
+    def test_empty_file(self, server: str, route: str) -> None:
+        check(httpx.post(server + route, files={"file": ("a.wav", b"")}), 422, "empty_audio")
+
+    def test_not_audio(self, server: str, route: str) -> None:
+        check(httpx.post(server + route, files={"file": ("a.wav", b"not audio" * 99)}), 422, "undecodable_audio")
+
+    def test_wrong_gender(self, server: str, route: str, clip: Clip) -> None:
+        response = httpx.post(server + route, files={"file": clip.data}, data={"gender": "ROBOT"})
+        check(response, 422, "invalid_gender")
+
+    @pytest.mark.parametrize(("lang", "code"), [("en", "unsupported_language"), ("한국어", "invalid_lang")])
+    def test_wrong_language(self, server: str, route: str, clip: Clip, lang: str, code: str) -> None:
+        check(httpx.post(server + route, files={"file": clip.data}, data={"lang": lang}), 422, code)
+
+    def test_announced_too_large(self, server: str, route: str) -> None:
+        check(httpx.post(server + route, files={"file": bytes(LIMIT + 1)}), 413, "upload_too_large")
+
+    def test_too_large_without_an_announced_length(self, server: str, route: str) -> None:
+        """A chunked body is stopped while it arrives: this one would never end."""
+        url = urlsplit(server)
+        with socket.create_connection((url.hostname, url.port or 80), timeout=60) as connection:
+            connection.sendall(
+                f"POST {route} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                "Content-Type: multipart/form-data; boundary=b\r\n\r\n".encode()
+            )
+            head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+            connection.sendall(b"%x\r\n%s\r\n" % (len(head), head))
+            chunk = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
+            with contextlib.suppress(OSError):  # the server hangs up when it has seen enough
+                for _ in range(4 * LIMIT // len(chunk)):
+                    connection.sendall(chunk)
+            answer = _receive(connection)
+        assert b" 413 " in answer.split(b"\r\n", 1)[0]
+
+    def test_too_long(self, server: str, route: str) -> None:
+        buffer = io.BytesIO()
+        soundfile.write(buffer, np.zeros(601 * 8000, np.int16), 8000, format="FLAC", subtype="PCM_16")
+        check(
+            httpx.post(server + route, files={"file": ("a.flac", buffer.getvalue())}, timeout=60), 413, "audio_too_long"
+        )
+
+    def test_other_method(self, server: str, route: str) -> None:
+        check(httpx.get(server + route), 405, "method_not_allowed")
+        check(httpx.put(server + route), 405, "method_not_allowed")
+
+    def test_malformed_form(self, server: str, route: str) -> None:
+        headers = {"content-type": "multipart/form-data; boundary=b"}
+        check(httpx.post(server + route, content=b"--c\r\nnonsense", headers=headers), 400, "malformed_form")
+        check(
+            httpx.post(server + route, content=b"", headers={"content-type": "multipart/form-data"}),
+            400,
+            "malformed_form",
+        )
+
+
+def _receive(connection: socket.socket) -> bytes:
+    answer = b""
+    while b"\r\n" not in answer and (part := connection.recv(65536)):
+        answer += part
+    return answer
+
+
+def test_unknown_v1_route_answers_json(server: str) -> None:
+    check(httpx.get(f"{server}/v1/nothing"), 404, "not_found")
+
+
+def test_unsupported_language_says_which_are_known(server: str, clip: Clip) -> None:
+    response = httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, data={"lang": "en"})
+
+    assert "'en'" in response.json()["error"]["message"]
+    assert "ko" in response.json()["error"]["message"]
+
+
+def test_wrong_summary_value(server: str, clip: Clip) -> None:
+    response = httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, data={"summary": "perhaps"})
+
+    check(response, 422, "invalid_summary")
+
+
+@pytest.fixture(scope="module")
+def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("small") / "log.txt"
+    with serve(log, MAEUM_MAX_UPLOAD_BYTES="50000", MAEUM_MAX_DURATION_S="2", MAEUM_SUMMARY="off") as url:
+        yield url
+
+
+def test_limits_are_settings(small_server: str, clip: Clip) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.zeros(40_000, np.int16), 16_000, format="FLAC", subtype="PCM_16")
+    url = f"{small_server}/v1/analyze"
+
+    check(httpx.post(url, files={"file": clip.data}), 413, "upload_too_large")
+    check(httpx.post(url, files={"file": buffer.getvalue()}), 413, "audio_too_long")
+
+
+def test_a_transcript_is_never_logged(server: str, clip: Clip, server_log: Path) -> None:
+    answer = httpx.post(f"{server}/v1/analyze", files={"file": ("secret-name.flac", clip.data)}, timeout=60).json()
+
+    log = server_log.read_text(errors="replace")
+    assert answer["transcript"]["text"] not in log
+    assert "secret-name" not in log
+    assert json.dumps(answer["transcript"]["text"]) not in log

@@ -1,0 +1,86 @@
+"""What operators and client developers use: probes, metrics, docs, BentoML's own client."""
+
+from __future__ import annotations
+
+import json
+
+import bentoml
+import httpx
+import pytest
+from bentoml.exceptions import BentoMLException
+
+from tests.conftest import Clip
+
+
+def test_probes(server: str) -> None:
+    assert httpx.get(f"{server}/livez").status_code == 200
+    assert httpx.get(f"{server}/readyz").status_code == 200
+
+
+def test_every_documented_route_has_an_example(server: str) -> None:
+    spec = httpx.get(f"{server}/docs.json").json()
+
+    assert {"/v1/analyze", "/api/diary/analyze", "/bentoml/analyze", "/livez", "/readyz", "/metrics"} <= set(
+        spec["paths"]
+    )
+    for path, operations in spec["paths"].items():
+        for operation in operations.values():
+            content = operation["responses"]["200"]["content"]
+            assert all("example" in media for media in content.values()), path
+
+
+def test_documented_example_has_the_answer_s_keys(server: str, clip: Clip) -> None:
+    spec = httpx.get(f"{server}/docs.json").json()
+    for path in ("/v1/analyze", "/api/diary/analyze"):
+        example = spec["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["example"]
+        answer = httpx.post(f"{server}{path}", files={"file": clip.data}, timeout=60).json()
+        assert _keys(example) == _keys(answer)
+
+
+def _keys(value: object) -> object:
+    """The shape of a JSON value; timings may differ in their stages."""
+    if not isinstance(value, dict):
+        return None
+    return {key: None if key in ("timings_ms", "text_emotion") else _keys(inner) for key, inner in value.items()}
+
+
+def test_metrics_count_the_items_of_each_runner(server: str, clip: Clip) -> None:
+    httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, timeout=60).raise_for_status()
+
+    metrics = httpx.get(f"{server}/metrics").text
+
+    for runner in ("speech", "text", "voice"):
+        assert f'maeum_batch_size_bucket{{le="+Inf",runner="{runner}"}}' in metrics
+        assert f'maeum_batch_seconds_count{{runner="{runner}"}}' in metrics
+
+
+def test_bentoml_client(server: str, clip: Clip) -> None:
+    with bentoml.SyncHTTPClient(server, timeout=60) as client:
+        answer = client.analyze(file=clip.path, gender="FEMALE", lang="ko", summary=False)
+        direct = httpx.post(
+            f"{server}/v1/analyze", files={"file": clip.data}, data={"gender": "FEMALE"}, timeout=60
+        ).json()
+
+        assert answer["transcript"] == direct["transcript"]
+        assert answer["emotion"]["probabilities"] == pytest.approx(direct["emotion"]["probabilities"], abs=1e-4)
+        with pytest.raises(BentoMLException, match="invalid_gender"):
+            client.analyze(file=clip.path, gender="ROBOT")
+
+
+def test_every_answer_has_a_request_id(server: str) -> None:
+    ids = {httpx.post(f"{server}/v1/analyze").headers["x-request-id"] for _ in range(3)}
+
+    assert len(ids) == 3
+
+
+def test_pickle_is_not_accepted(server: str) -> None:
+    """A pickle is code; the entry service must not read one."""
+    for path in ("/bentoml/analyze", "/v1/analyze"):
+        response = httpx.post(
+            f"{server}{path}", content=b"x", headers={"content-type": "application/vnd.bentoml+pickle"}
+        )
+        assert response.status_code in (400, 415)
+
+
+def test_schema_is_json(server: str) -> None:
+    assert json.loads(httpx.get(f"{server}/schema.json").text)["name"] == "maeum"

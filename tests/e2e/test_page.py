@@ -1,0 +1,113 @@
+"""The page at `/` and the API's description at `/docs`, as the real server gives them."""
+
+from __future__ import annotations
+
+import io
+import re
+from importlib.resources import files
+from urllib.parse import urljoin
+
+import av
+import httpx
+import pytest
+import soundfile
+
+from maeum.summary import FAILURE_REASONS, SKIP_REASONS
+from tests.conftest import Clip
+
+# The name of a format, which nobody fetches.
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+WEB = files("maeum.web")
+
+
+def policy_of(answer: httpx.Response) -> dict[str, list[str]]:
+    parts = [part.split() for part in answer.headers["Content-Security-Policy"].split(";")]
+    return {name: values for name, *values in parts}
+
+
+def references(html: str) -> list[str]:
+    return [target for target in re.findall(r'(?:src|href)="([^"]+)"', html) if not target.startswith("#")]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_page_is_served_with_a_strict_policy(server: str, method: str) -> None:
+    answer = httpx.request(method, f"{server}/")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    policy = policy_of(answer)
+    assert policy["default-src"] == ["'none'"]
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == ["'self'"]
+    assert policy["frame-ancestors"] == ["'none'"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_everything_that_a_page_names_is_on_the_server(server: str, path: str) -> None:
+    html = httpx.get(server + path).text
+    found = references(html)
+    assert found
+    for target in found:
+        assert not re.match(r"\w+:|//", target), target
+        answer = httpx.get(urljoin(server + path, target))
+        assert answer.status_code == 200, target
+        if target.endswith(".js"):
+            assert answer.headers["Content-Type"].startswith("text/javascript"), target
+        for module in re.findall(r'from "\./([^"]+)"', answer.text if target.startswith("page/") else ""):
+            assert httpx.get(f"{server}/page/{module}").status_code == 200, module
+
+
+def test_docs_allow_no_other_server(server: str) -> None:
+    answer = httpx.get(f"{server}/docs")
+    assert answer.status_code == 200
+    policy = policy_of(answer)
+    assert policy["default-src"] == ["'none'"]
+    assert policy["script-src"] == policy["connect-src"] == ["'self'"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "nothing.js", "__init__.py", "%2e%2e%2fcli.py"])
+def test_nothing_else_is_served(server: str, name: str) -> None:
+    answer = httpx.get(f"{server}/page/{name}")
+    assert answer.status_code == 404
+    assert "import" not in answer.text
+
+
+def test_no_file_mentions_another_server_or_writes_markup() -> None:
+    for file in WEB.iterdir():
+        if not file.name.endswith((".html", ".css", ".js", ".svg")):
+            continue
+        text = file.read_text(encoding="utf-8").replace(SVG_NAMESPACE, "")
+        assert not re.findall(r"https?://|@import|[\"'(]//", text), file.name
+        assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text), file.name
+
+
+def test_both_languages_have_every_text() -> None:
+    texts = WEB.joinpath("texts.js").read_text(encoding="utf-8")
+    keys = {
+        language: re.findall(r"^  (\w+):", texts.split(f"const {language} = {{")[1].split("\n};")[0], re.MULTILINE)
+        for language in ("ko", "en")
+    }
+    assert keys["ko"] == keys["en"]
+    html = WEB.joinpath("index.html").read_text(encoding="utf-8")
+    assert set(re.findall(r'data-text="(\w+)"', html)) <= set(keys["ko"])
+    reasons = texts.split("  reasons: {")[1].split("\n  },")[0]
+    assert set(re.findall(r"^    (\w+):", reasons, re.MULTILINE)) - {"other"} <= set(SKIP_REASONS | FAILURE_REASONS)
+
+
+def test_the_service_takes_what_browsers_record(server: str, clip: Clip) -> None:
+    """Chromium and Firefox record Opus in a WebM without a length, written as a stream."""
+    samples, rate_hz = soundfile.read(clip.path, dtype="int16")
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="webm", container_options={"live": "1"}) as container:
+        stream = container.add_stream("libopus", rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        frame.sample_rate = rate_hz
+        resampler = av.AudioResampler("flt", "mono", 48_000, frame_size=960)
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            container.mux(stream.encode(part))
+        container.mux(stream.encode(None))
+    upload = {"file": ("recording.webm", buffer.getvalue(), "audio/webm;codecs=opus")}
+    answer = httpx.post(f"{server}/v1/analyze", files=upload, data={"gender": clip.gender, "lang": "ko"}, timeout=120)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["transcript"]["duration_s"] == pytest.approx(len(samples) / rate_hz, abs=0.1)
+    assert answer.json()["transcript"]["text"]

@@ -1,0 +1,109 @@
+"""Merging of calls: order, isolation, cancellation, limits."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maeum.batching import BatchingStage, join_lists
+from maeum.stages import Failure
+
+
+class Model:
+    """Doubles numbers, one batch at a time, and remembers the batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.under_way = 0
+
+    async def __call__(self, batch: list[int]) -> list[int | Failure]:
+        assert self.under_way == 0
+        self.under_way += 1
+        await asyncio.sleep(0.001)
+        self.under_way -= 1
+        self.batches.append(batch)
+        if 13 in batch:
+            raise ValueError("13")
+        return [2 * number for number in batch]
+
+
+def stage_of(model: Model, max_weight: float = 8) -> BatchingStage[list[int], int]:
+    return BatchingStage(model, merge=join_lists, max_weight=max_weight)
+
+
+@given(st.lists(st.lists(st.integers(14, 99), min_size=1, max_size=5), max_size=12), st.integers(1, 9))
+def test_every_call_gets_its_own_results_in_order(calls: list[list[int]], max_weight: int) -> None:
+    model = Model()
+
+    async def main() -> list[list[int | Failure]]:
+        stage = stage_of(model, max_weight)
+        return await asyncio.gather(*(stage.run(call) for call in calls))
+
+    assert asyncio.run(main()) == [[2 * number for number in call] for call in calls]
+    assert [number for batch in model.batches for number in batch] == [number for call in calls for number in call]
+    longest = max(map(len, calls), default=0)
+    assert all(len(batch) <= max(max_weight, longest) for batch in model.batches)
+
+
+def test_calls_of_one_turn_and_those_that_wait_go_together() -> None:
+    model = Model()
+
+    async def main() -> None:
+        stage = stage_of(model)
+        first = [asyncio.create_task(stage.run([n])) for n in (1, 2, 3)]
+        await asyncio.sleep(0.0005)
+        later = [asyncio.create_task(stage.run([n])) for n in (4, 5)]
+        await asyncio.gather(*first, *later)
+
+    asyncio.run(main())
+    assert model.batches == [[1, 2, 3], [4, 5]]
+
+
+def test_a_failed_call_fails_those_in_it_and_no_later_ones() -> None:
+    model = Model()
+
+    async def main() -> tuple[list[int | Failure], list[int | Failure]]:
+        stage = stage_of(model)
+        with pytest.raises(ValueError, match="13"):
+            await asyncio.gather(stage.run([13]), stage.run([1]))
+        return await asyncio.gather(stage.run([2]), stage.run([3]))
+
+    assert asyncio.run(main()) == ([4], [6])
+
+
+def test_a_cancelled_caller_leaves_the_others_alone() -> None:
+    model = Model()
+
+    async def main() -> list[int | Failure]:
+        stage = stage_of(model)
+        busy = asyncio.create_task(stage.run([1]))
+        await asyncio.sleep(0.0005)
+        gone, kept = asyncio.create_task(stage.run([2])), asyncio.create_task(stage.run([3]))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await busy
+        return await kept
+
+    assert asyncio.run(main()) == [6]
+    assert model.batches == [[1], [3]]
+
+
+def test_a_wrong_number_of_results_is_an_error() -> None:
+    async def short(batch: list[int]) -> list[int | Failure]:
+        return list(batch[1:])
+
+    async def main() -> None:
+        await BatchingStage[list[int], int](short, merge=join_lists, max_weight=8).run([1, 2])
+
+    with pytest.raises(RuntimeError, match="1 results for 2 items"):
+        asyncio.run(main())
+
+
+def test_one_stage_serves_one_event_loop_after_another() -> None:
+    stage = stage_of(Model())
+
+    assert asyncio.run(stage.run([1])) == [2]
+    assert asyncio.run(stage.run([2])) == [4]
