@@ -34,13 +34,12 @@ def imported(path: Path) -> set[str]:
 
 def reads_environment(path: Path) -> list[int]:
     """Lines that name `os.environ`, `os.getenv` or their kin."""
-    lines = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT:
-            lines.append(node.lineno)
-        elif isinstance(node, ast.ImportFrom) and ENVIRONMENT & {alias.name for alias in node.names}:
-            lines.append(node.lineno)
-    return lines
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    attributes = [
+        node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr in ENVIRONMENT
+    ]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    return attributes + [node.lineno for node in imports if ENVIRONMENT & {alias.name for alias in node.names}]
 
 
 def test_there_is_something_to_check() -> None:

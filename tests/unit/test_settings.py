@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,10 @@ KINDS: tuple[ModelKind, ...] = ("speech", "text", "voice")
 
 
 @pytest.fixture(autouse=True)
-def _uncached() -> Iterator[None]:
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.upper().startswith(("MAEUM_", "OPENAI_", "HF_")):
+            monkeypatch.delenv(name)
     get_settings.cache_clear()
     yield
     get_settings.cache_clear()
