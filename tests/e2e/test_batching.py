@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
+from tests.acceptance import batches
 from tests.conftest import Clip
 
 
@@ -17,16 +17,6 @@ def analyze(server: str, clip: Clip) -> Any:
     response = httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, data={"gender": clip.gender}, timeout=300)
     assert response.status_code == 200, response.text
     return response.json()
-
-
-def batches(server: str) -> dict[str, tuple[float, float]]:
-    """Batches and items so far, per runner."""
-    counts: dict[str, dict[str, float]] = {}
-    for family in text_string_to_metric_families(httpx.get(f"{server}/metrics").text):
-        if family.name == "maeum_batch_size":
-            for sample in family.samples:
-                counts.setdefault(sample.labels["runner"], {})[sample.name.rsplit("_", 1)[1]] = sample.value
-    return {runner: (count["count"], count["sum"]) for runner, count in counts.items()}
 
 
 def close(first: Any, second: Any) -> bool:
@@ -58,7 +48,6 @@ def test_sixteen_clients_fill_batches(server: str, clips: list[Clip]) -> None:
 
     for runner, (count, items) in after.items():
         n_batches, n_items = count - before[runner][0], items - before[runner][1]
-        print(runner, n_batches, n_items / n_batches)
         assert n_items >= len(work)
         assert n_items / n_batches > 1.5, runner
 
