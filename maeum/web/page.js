@@ -1,0 +1,159 @@
+// The page's behaviour: choose or record, send, show.
+
+import { canRecord, startRecording } from "./recorder.js";
+import { clock, showResult } from "./result.js";
+import { getLanguage, setLanguage, text } from "./texts.js";
+import { analyze } from "./upload.js";
+
+const find = (id) => document.getElementById(id);
+const state = { file: null, isRecorded: false, recording: null, answer: null, error: null, status: "", abort: null };
+
+function remember(key, value) {
+  try {
+    localStorage.setItem(`maeum.${key}`, value);
+  } catch {
+    // Private windows may refuse; the choice then lasts as long as the page.
+  }
+}
+
+function recall(key) {
+  try {
+    return localStorage.getItem(`maeum.${key}`);
+  } catch {
+    return null;
+  }
+}
+
+/** Write everything that depends on the language or the state. */
+function render() {
+  for (const node of document.querySelectorAll("[data-text]")) node.textContent = text(node.dataset.text);
+  document.title = text("title");
+  find("language").textContent = text("otherLanguage");
+  find("language").lang = getLanguage() === "ko" ? "en" : "ko";
+  find("record-label").textContent = text(state.recording ? "stop" : "record");
+  find("record").classList.toggle("recording", Boolean(state.recording));
+  find("record-time").hidden = !state.recording;
+  if (!canRecord()) {
+    find("record").disabled = true;
+    find("record-hint").textContent = text("microphone", "insecure");
+  }
+  find("chosen").hidden = !state.file;
+  if (state.file) {
+    find("chosen-name").textContent = state.isRecorded ? text("recorded") : state.file.name;
+    find("chosen-size").textContent = `${(state.file.size / 1e6).toFixed(2)} MB`;
+  }
+  find("inputs").disabled = Boolean(state.abort);
+  find("submit").disabled = !state.file || Boolean(state.recording || state.abort);
+  find("cancel").hidden = find("waiting").hidden = !state.abort;
+  find("status").textContent = state.status && text(state.status);
+  find("error").hidden = !state.error;
+  if (state.error) {
+    find("error-text").textContent = text(state.error.group, state.error.code);
+    find("error-detail").textContent = state.error.message ? `${state.error.code}: ${state.error.message}` : "";
+  }
+  if (state.answer) showResult(state.answer);
+  else find("result").hidden = true;
+}
+
+function update(changes) {
+  Object.assign(state, changes);
+  render();
+}
+
+function take(file, isRecorded) {
+  URL.revokeObjectURL(find("player").src);
+  find("player").src = URL.createObjectURL(file);
+  update({ file, isRecorded, error: null, answer: null, status: "ready" });
+}
+
+async function toggleRecording() {
+  if (state.recording) {
+    state.recording.stop();
+    return;
+  }
+  find("record").disabled = true;
+  try {
+    const recording = await startRecording((seconds) => (find("record-time").textContent = clock(seconds)));
+    find("record-time").textContent = clock(0);
+    update({ recording, error: null, status: "recording" });
+    find("record").disabled = false;
+    const file = await recording.file;
+    state.recording = null;
+    take(file, true);
+  } catch (error) {
+    update({ recording: null, status: "", error: { group: "microphone", code: error.name, message: "" } });
+  }
+  find("record").disabled = false;
+}
+
+async function submit(event) {
+  event.preventDefault();
+  if (!state.file || state.recording || state.abort) return;
+  const gender = new FormData(find("form")).get("gender");
+  const fields = { gender, lang: "ko", file: state.file };
+  find("progress").value = 0;
+  update({ abort: new AbortController(), error: null, answer: null, status: "sending" });
+  find("cancel").focus();
+
+  const started = performance.now();
+  const ticking = setInterval(() => (find("elapsed").textContent = clock((performance.now() - started) / 1000)), 250);
+  const onSent = (share) => {
+    find("progress").value = share;
+    if (share < 1 || state.status === "analyzing") return;
+    find("progress").removeAttribute("value"); // from here on nobody knows how long it takes
+    update({ status: "analyzing" });
+  };
+  try {
+    const answer = await analyze(fields, onSent, state.abort.signal);
+    update({ abort: null, answer, status: "done" });
+    find("result-title").focus();
+  } catch (error) {
+    const cancelled = error.code === "cancelled";
+    update({
+      abort: null,
+      status: cancelled ? "cancelled" : "",
+      error: cancelled ? null : { group: "errors", code: error.code ?? "other", message: error.message },
+    });
+    find("submit").focus();
+  } finally {
+    clearInterval(ticking);
+    find("elapsed").textContent = "";
+  }
+}
+
+function watchDrops() {
+  const allowed = (event) => !state.abort && !state.recording && event.dataTransfer.types.includes("Files");
+  // On the whole page: a file dropped beside the field would otherwise replace the page.
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    find("drop").classList.toggle("over", allowed(event));
+  });
+  document.addEventListener("dragleave", () => find("drop").classList.remove("over"));
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    find("drop").classList.remove("over");
+    const [file] = event.dataTransfer.files;
+    if (file && allowed(event)) take(file, false);
+  });
+}
+
+find("form").addEventListener("submit", submit);
+find("record").addEventListener("click", toggleRecording);
+find("cancel").addEventListener("click", () => state.abort?.abort());
+find("file").addEventListener("change", () => {
+  const [file] = find("file").files;
+  find("file").value = ""; // so that choosing the same file again counts as a change
+  if (file) take(file, false);
+});
+find("gender").addEventListener("change", (event) => remember("gender", event.target.value));
+find("language").addEventListener("click", () => {
+  setLanguage(getLanguage() === "ko" ? "en" : "ko");
+  remember("language", getLanguage());
+  render();
+});
+watchDrops();
+
+const gender = recall("gender");
+for (const choice of document.querySelectorAll("[name=gender]")) choice.checked = choice.value === (gender ?? "MALE");
+setLanguage(recall("language") ?? "ko");
+render();
