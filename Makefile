@@ -25,7 +25,7 @@ format: $(INSTALLED)
 
 # The production models, at pinned revisions, with a lock of every file's hash.
 models: $(INSTALLED)
-	$(BIN)/maeum models fetch
+	$(BIN)/maeum models fetch --profile production
 
 # The spoken test clips, made anew with espeak-ng.
 clips: $(INSTALLED)

@@ -174,7 +174,9 @@ async def _log_request(request: Request, call_next: Any) -> Response:
 
 @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], include_in_schema=False)
 async def _unknown(request: Request) -> Response:
-    raise MethodNotAllowed("use POST") if request.url.path == ANALYZE_PATH else NotFound("there is no such route")
+    if request.url.path == ANALYZE_PATH:
+        raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+    raise NotFound("there is no such route")
 
 
 @app.exception_handler(MaeumError)
@@ -184,8 +186,6 @@ async def _answer_error(request: Request, error: MaeumError) -> Response:
     response = _json(body, error.status)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "1"
-    if error.status == HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["Allow"] = "POST"
     if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         response.headers["Connection"] = "close"  # the rest of the body is not read
     return response
@@ -193,8 +193,11 @@ async def _answer_error(request: Request, error: MaeumError) -> Response:
 
 @app.exception_handler(HTTPException)
 async def _answer_http_exception(request: Request, error: HTTPException) -> Response:
-    known = {404: NotFound("there is no such route"), 405: MethodNotAllowed("use POST")}
-    return await _answer_error(request, known.get(error.status_code, MaeumError("the request failed")))
+    allowed = (error.headers or {}).get("Allow", "")
+    known = {404: NotFound("there is no such route"), 405: MethodNotAllowed(f"this route takes {allowed} only")}
+    response = await _answer_error(request, known.get(error.status_code, MaeumError("the request failed")))
+    response.headers.update(error.headers or {})
+    return response
 
 
 @app.exception_handler(Exception)

@@ -55,6 +55,7 @@ def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, 
         503: "More work than can be done in time",
     }
     return {
+        "tags": ["Analyze"],
         "response_model": None,
         "responses": {
             200: {

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     text_weight: float = Field(0.7, ge=0, le=1, description="Weight of the words in the fusion.")
     voice_weight: float = Field(0.3, ge=0, le=1, description="Weight of the voice in the fusion.")
     projection_file: Path | None = Field(
-        None, description="JSON file with other label names and projection matrices; see docs/projection.md."
+        None, description="JSON file with other label names and projection matrices; see “Other labels”."
     )
 
     max_upload_bytes: int = Field(

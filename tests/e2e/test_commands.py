@@ -1,0 +1,135 @@
+"""The README's commands, run as they stand there; only the port changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from maeum.fusion import KO_LABELS
+from maeum.settings import PRODUCTION_MODELS, PROJECT_DIR
+from tests.conftest import START_TIMEOUT_S, Clip, serve
+from tests.hub_server import HubServer
+from tests.tiny_models import build_text_model, build_voice_model, files_of
+
+README = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
+SHELL_LINES = [
+    line.split(" #")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+]
+PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+# What runs this test, what would change the working tree, and what the tests below run in their own way.
+RUN_ELSEWHERE = {
+    "make serve",
+    "make test",
+    "make check",
+    "make format",
+    "make models",
+    "make serve PROFILE=production",
+}
+
+
+def run(command: list[str], **environment: str) -> str:
+    result = subprocess.run(
+        command, cwd=PROJECT_DIR, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_every_command_is_known() -> None:
+    others = {line for line in SHELL_LINES if not line.startswith(("curl ", ".venv/bin/maeum "))}
+
+    assert others == RUN_ELSEWHERE
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL_LINES if line.startswith("curl ")])
+def test_curl(server: str, line: str) -> None:
+    answer = json.loads(run(shlex.split(line.replace("http://localhost:3000", server) + " --silent")))
+
+    assert "error" not in answer
+    assert "summary" in answer
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL_LINES if line.startswith(".venv/bin/maeum ")])
+def test_command_line(line: str) -> None:
+    program, *arguments = shlex.split(line)
+
+    assert any(label in run([str(Path(sys.executable).parent / Path(program).name), *arguments]) for label in KO_LABELS)
+
+
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
+def test_python(server: str, block: str) -> None:
+    assert run([sys.executable, "-c", block.replace("http://localhost:3000", server)]).strip()
+
+
+def test_make_serve(clip: Clip) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        ["make", "serve", f"PORT={port}"],
+        cwd=PROJECT_DIR,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        assert _is_ready(f"http://127.0.0.1:{port}", process)
+        response = httpx.post(f"http://127.0.0.1:{port}/api/diary/analyze", files={"file": clip.data}, timeout=60)
+        assert len(response.json()["emotion_analysis"]) == 6
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+
+
+def _is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return True
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    return False
+
+
+def test_production_models_are_fetched_and_served(tmp_path: Path, clip: Clip) -> None:
+    """`make models` and the production profile, against a hub that holds small models in the production layouts."""
+    published = {
+        "speech": files_of(PROJECT_DIR / "models" / "embedded" / "speech"),
+        "text": files_of(build_text_model(tmp_path / "text")),
+        "voice": files_of(build_voice_model(tmp_path / "voice")) | {"model.py": b"raise SystemExit('executed')"},
+    }
+    with HubServer() as hub:
+        for kind, files in published.items():
+            hub.publish(PRODUCTION_MODELS[kind].removeprefix("hub:"), files)  # type: ignore[index]
+        environment = {"HF_ENDPOINT": hub.endpoint, "MAEUM_MODELS_DIR": str(tmp_path / "hub")}
+        run(["make", "models"], **environment)
+    lock = json.loads((tmp_path / "hub" / "models.lock.json").read_text())
+    assert lock
+
+    production = {"MAEUM_PROFILE": "production", "MAEUM_MODELS_DIR": str(tmp_path / "hub")}
+    with serve(tmp_path / "log.txt", **production) as server:
+        answer = httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, timeout=60).json()
+
+    assert answer["transcript"]["text"]
+    for kind, reference in PRODUCTION_MODELS.items():
+        assert answer["models"][kind].startswith(f"{reference}@")
+
+
+def test_missing_production_models_say_what_to_run(tmp_path: Path) -> None:
+    production = {"MAEUM_PROFILE": "production", "MAEUM_MODELS_DIR": str(tmp_path / "nothing")}
+    with pytest.raises(AssertionError, match="make models"), serve(tmp_path / "log.txt", **production):
+        pass
