@@ -98,7 +98,10 @@ class SpeechEngine:
             for start in range(0, len(pending), self._max_windows):
                 self._decode(pending[start : start + self._max_windows])
             pending = [w for w in pending if w.seek < w.content_frames and w.passes < _MAX_PASSES]
-        return [windows if isinstance(windows, Failure) else _transcript(windows) for windows in windows_of]
+        return [
+            windows if isinstance(windows, Failure) else _transcript(windows, len(item.pcm16) // 2)
+            for item, windows in zip(items, windows_of, strict=True)
+        ]
 
     def warm_up(self) -> None:
         """Answer once, past the voice activity detection, which would drop silence."""
@@ -195,19 +198,21 @@ def _pack(chunks: Sequence[dict[str, int]]) -> list[list[dict[str, int]]]:
     return groups
 
 
-def _transcript(windows: Sequence[_Window]) -> Transcript:
-    """Put a recording's windows together again, with times in the recording."""
+def _transcript(windows: Sequence[_Window], n_samples: int) -> Transcript:
+    """Put a recording's windows together again, with times in the recording.
+
+    A model may claim that a segment lasts longer than what it heard: times end where the next window's speech begins,
+    or with the recording.
+    """
     segments: list[Segment] = []
-    for window in windows:
+    ends = [*(window.chunks[0]["start"] for window in windows[1:]), n_samples]
+    for window, end in zip(windows, ends, strict=False):
         times = SpeechTimestampsMap(window.chunks, SAMPLE_RATE_HZ)
-        segments += [
-            Segment(
-                times.get_original_time(segment.start_s),
-                times.get_original_time(segment.end_s, is_end=True),
-                segment.text,
-            )
-            for segment in window.segments
-        ]
+        latest_s = end / SAMPLE_RATE_HZ
+        for segment in window.segments:
+            start_s = min(times.get_original_time(segment.start_s), latest_s)
+            end_s = min(times.get_original_time(segment.end_s, is_end=True), latest_s)
+            segments.append(Segment(start_s, max(start_s, end_s), segment.text))
     text = unicodedata.normalize("NFC", "".join(segment.text for segment in segments)).strip()
     return Transcript(
         text,

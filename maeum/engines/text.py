@@ -75,6 +75,8 @@ class TextEngine:
         if not sentences:
             return []
         encoded = self._tokenizer(list(sentences), truncation=True, max_length=MAX_TOKENS)["input_ids"]
+        # A tokenizer without [CLS] makes nothing at all of, say, a zero-width space.
+        encoded = [tokens or [self._tokenizer.unk_token_id] for tokens in encoded]
         by_length = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
         results: list[Probabilities | Failure] = [_NOT_FINITE] * len(encoded)
         for batch in _batches([(index, len(encoded[index])) for index in by_length]):
