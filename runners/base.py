@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from maeum.logs import log_to_stderr
 from maeum.settings import get_settings
 from maeum.stages import Failure, run_isolated
 
 Result = TypeVar("Result")
+
+log_to_stderr()
 
 TIMEOUT_S = int(get_settings().request_timeout_s)
 

@@ -149,6 +149,7 @@ def test_a_transcript_is_never_logged(server: str, clip: Clip, server_log: Path)
     answer = httpx.post(f"{server}/v1/analyze", files={"file": ("secret-name.flac", clip.data)}, timeout=60).json()
 
     log = server_log.read_text(errors="replace")
+    assert "path=/v1/analyze status=200" in log
     assert answer["transcript"]["text"] not in log
     assert "secret-name" not in log
     assert json.dumps(answer["transcript"]["text"]) not in log
