@@ -107,6 +107,7 @@ class Maeum:
             batching_stages(_call("speech", self.speech), _call("text", self.text), _call("voice", self.voice)),
         )
         self._models_answered = False
+        self._in_flight = 0
 
     @bentoml.api(route="/bentoml/analyze", input_spec=AnalyzeInput)
     async def analyze(self, file: Any, gender: str, lang: str, summary: bool) -> AnalysisBody:
@@ -119,14 +120,21 @@ class Maeum:
     @app.post(ANALYZE_PATH, **openapi.ANALYZE)
     async def analyze_v1(self, request: Request) -> Response:
         """Analyse one recording."""
-        form = await read_form(request, _settings.max_upload_bytes)
-        return _json(AnalysisBody.of(await self._analyze(form)))
+        return _json(AnalysisBody.of(await self._analyze_upload(request)))
 
     @app.post(CONTRACT_PATH, **openapi.CONTRACT)
     async def analyze_contract(self, request: Request) -> Response:
         """Analyse one recording; answers the original's two keys."""
-        form = await read_form(request, _settings.max_upload_bytes)
-        return _json(ContractBody.of(await self._analyze(form)))
+        return _json(ContractBody.of(await self._analyze_upload(request)))
+
+    async def _analyze_upload(self, request: Request) -> Analysis:
+        if self._in_flight >= _settings.max_in_flight:  # before the body is read: it would wait in memory
+            raise StageOverloaded(f"{self._in_flight} requests are being worked on; try again later")
+        self._in_flight += 1
+        try:
+            return await self._analyze(await read_form(request, _settings.max_upload_bytes))
+        finally:
+            self._in_flight -= 1
 
     async def _analyze(self, form: AnalyzeForm) -> Analysis:
         return await self._pipeline.analyze(form.data, self._pipeline.options(form.gender, form.lang, form.summary))

@@ -51,11 +51,17 @@ class Settings(BaseSettings):
     projection_file: Path | None = Field(
         None, description="JSON file with other label names and projection matrices; see “Other labels”."
     )
+    calibration: Path | None = Field(
+        None, description="JSON file that `maeum calibrate` wrote; it takes the place of the weights."
+    )
 
     max_upload_bytes: int = Field(
         25 * 1024 * 1024, ge=1024, description="Largest accepted audio file, in bytes, counted while streaming."
     )
     max_duration_s: float = Field(600.0, gt=0, le=86_400, description="Longest accepted recording, in seconds.")
+    max_in_flight: int = Field(
+        256, ge=1, le=65_536, description="Requests worked on at once; one more gets 503 with `Retry-After`."
+    )
     request_timeout_s: float = Field(600.0, gt=0, le=86_400, description="Deadline of one request, in seconds.")
 
     summary: Literal["auto", "off"] = Field("auto", description="`auto`: summarise when a key is set; `off`: never.")

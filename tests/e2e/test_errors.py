@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -132,7 +133,8 @@ def test_wrong_summary_value(server: str, clip: Clip) -> None:
 @pytest.fixture(scope="module")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("small") / "log.txt"
-    with serve(log, MAEUM_MAX_UPLOAD_BYTES="50000", MAEUM_MAX_DURATION_S="2", MAEUM_SUMMARY="off") as url:
+    limits = {"MAEUM_MAX_UPLOAD_BYTES": "50000", "MAEUM_MAX_DURATION_S": "2", "MAEUM_MAX_IN_FLIGHT": "1"}
+    with serve(log, **limits) as url:
         yield url
 
 
@@ -143,6 +145,24 @@ def test_limits_are_settings(small_server: str, clip: Clip) -> None:
 
     check(httpx.post(url, files={"file": clip.data}), 413, "upload_too_large")
     check(httpx.post(url, files={"file": buffer.getvalue()}), 413, "audio_too_long")
+
+
+def test_more_requests_than_are_worked_on_at_once_are_turned_away(small_server: str) -> None:
+    """One upload that stays half sent takes the only place."""
+    url = urlsplit(small_server)
+    with socket.create_connection((url.hostname, url.port or 80), timeout=60) as connection:
+        connection.sendall(
+            b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+        )
+        deadline = time.monotonic() + 30
+        while (response := httpx.post(f"{small_server}/v1/analyze")).status_code != 503:
+            assert time.monotonic() < deadline
+    check(response, 503, "overloaded")
+    assert response.headers["retry-after"] == "1"
+    deadline = time.monotonic() + 30
+    while httpx.post(f"{small_server}/v1/analyze").status_code != 400:  # the place is free again
+        assert time.monotonic() < deadline
 
 
 def test_a_transcript_is_never_logged(server: str, clip: Clip, server_log: Path) -> None:
