@@ -69,7 +69,8 @@ def test_a_failed_call_fails_those_in_it_and_no_later_ones() -> None:
         stage = stage_of(model)
         with pytest.raises(ValueError, match="13"):
             await asyncio.gather(stage.run([13]), stage.run([1]))
-        return await asyncio.gather(stage.run([2]), stage.run([3]))
+        later, last = await asyncio.gather(stage.run([2]), stage.run([3]))
+        return later, last
 
     assert asyncio.run(main()) == ([4], [6])
 
