@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from maeum.calibration import Calibration
 from maeum.decoding import SAMPLE_RATE_HZ, Waveform
 from maeum.features import Baselines, voice_delta
 from maeum.fusion import Fusion, Projection
@@ -27,26 +28,33 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
     """Compose stages into a pipeline. Reads the models' small files only; loads no weights.
 
     Raises:
-        StartError: a model is missing or invalid, or has a label that the projection does not know.
+        StartError: a model is missing or invalid, has a label that the projection does not know, or is not what the
+            calibration was fitted for.
     """
     speech, text, voice = (resolve(kind, settings) for kind in ("speech", "text", "voice"))
+    fusion = Fusion(
+        Projection.load(settings.projection_file),
+        read_text_labels(text.path),
+        read_voice_labels(voice.path),
+        settings.text_weight,
+        settings.voice_weight,
+    )
+    model_names: dict[str, str] = {folder.kind: folder.name for folder in (speech, text, voice)}
+    calibration = Calibration.load(settings.calibration)
+    if calibration is not None:
+        calibration.check_fits(fusion, model_names)
     baselines = Baselines.load(voice.path)
     # librosa loads its parts on first use, which takes seconds: now, not in the first request.
     voice_delta(Waveform(np.zeros(SAMPLE_RATE_HZ, np.float32)), baselines.male)
     return Pipeline(
         stages=stages,
         summarizer=Summarizer(settings),
-        fusion=Fusion(
-            Projection.load(settings.projection_file),
-            read_text_labels(text.path),
-            read_voice_labels(voice.path),
-            settings.text_weight,
-            settings.voice_weight,
-        ),
+        fusion=fusion,
         baselines=baselines,
         languages=supported_languages(speech.path),
-        model_names={folder.kind: folder.name for folder in (speech, text, voice)},
+        model_names=model_names,
         max_duration_s=settings.max_duration_s,
+        calibration=calibration,
     )
 
 

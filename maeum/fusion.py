@@ -91,9 +91,9 @@ class Projection(BaseModel):
 
 
 def normalise(vector: Vector) -> Vector:
-    """N(v) of the reference: clip to [1e-12, 1], then divide by the sum. float64 in and out, any shape (n,)."""
+    """N(v) of the reference: clip to [1e-12, 1], then divide by the sum. float64 in and out, shape (…, n)."""
     clipped = np.clip(vector, 1e-12, 1.0)
-    normalised: Vector = clipped / clipped.sum()
+    normalised: Vector = clipped / clipped.sum(axis=-1, keepdims=True)
     return normalised
 
 
@@ -141,26 +141,45 @@ class Fusion:
         """Fuse the two modalities.
 
         Args:
-            text: votes in the text model's label order, shape (n_text_labels,), or None when no sentence was
+            text: votes in the text model's label order, shape (…, n_text_labels), or None when no sentence was
                 said: then the voice alone decides.
-            voice: probabilities in the voice model's label order, shape (n_voice_labels,).
+            voice: probabilities in the voice model's label order, shape (…, n_voice_labels).
 
         Returns:
-            Probabilities in the text model's label order, shape (n_text_labels,), sum 1.
+            Probabilities in the text model's label order, shape (…, n_text_labels), sum 1.
         """
-        ko = _indices("text", self.text_labels, self.projection.ko_labels)
-        en = _indices("voice", self.voice_labels, self.projection.en_labels)
-        voice_en = np.zeros(len(self.projection.en_labels))
-        voice_en[en] = voice
+        return self.to_korean(self.fuse_english(text, voice))
+
+    def fuse_english(self, text: Vector | None, voice: Vector) -> Vector:
+        """Fuse as `fuse` does, but stop before the projection back.
+
+        Returns:
+            Probabilities in the order of the projection's `en_labels`, shape (…, n_en_labels), sum 1.
+        """
+        voice_en = self.voice_to_english(voice)
         if text is None:
-            fused_en = normalise(normalise(voice_en))
-        else:
-            text_ko = np.zeros(len(self.projection.ko_labels))
-            text_ko[ko] = text
-            text_en = normalise(np.asarray(self.projection.ko_to_en) @ normalise(text_ko))
-            fused_en = normalise(self.text_weight * text_en + self.voice_weight * normalise(voice_en))
-        fused_ko = normalise(np.asarray(self.projection.en_to_ko) @ fused_en)
-        return normalise(fused_ko[ko])
+            return normalise(voice_en)
+        return normalise(self.text_weight * self.text_to_english(text) + self.voice_weight * voice_en)
+
+    def text_to_english(self, text: Vector) -> Vector:
+        """Project a vector over the text model's labels, shape (…, n_text_labels), to shape (…, n_en_labels)."""
+        ko = _indices("text", self.text_labels, self.projection.ko_labels)
+        text_ko = np.zeros((*text.shape[:-1], len(self.projection.ko_labels)))
+        text_ko[..., ko] = text
+        return normalise((np.asarray(self.projection.ko_to_en) @ normalise(text_ko).T).T)
+
+    def voice_to_english(self, voice: Vector) -> Vector:
+        """Bring a vector over the voice model's labels, shape (…, n_voice_labels), to shape (…, n_en_labels)."""
+        en = _indices("voice", self.voice_labels, self.projection.en_labels)
+        voice_en = np.zeros((*voice.shape[:-1], len(self.projection.en_labels)))
+        voice_en[..., en] = voice
+        return normalise(voice_en)
+
+    def to_korean(self, english: Vector) -> Vector:
+        """Project a vector of shape (…, n_en_labels) to the text model's labels, shape (…, n_text_labels)."""
+        ko = _indices("text", self.text_labels, self.projection.ko_labels)
+        fused_ko = normalise((np.asarray(self.projection.en_to_ko) @ english.T).T)
+        return normalise(fused_ko[..., ko])
 
 
 def _indices(modality: str, labels: Sequence[str], known: Sequence[str]) -> list[int]:

@@ -17,12 +17,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maeum.calibration import Calibration, combine
 from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, StageFailed, UnsupportedLanguage
 from maeum.features import Baselines, Gender, voice_delta
-from maeum.fusion import Fusion, Vector, vote
+from maeum.fusion import Fusion, Vector
 from maeum.sentences import split_sentences
-from maeum.stages import Failure, SpeechItem, Stages, Transcript
+from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
 from maeum.summary import Summary
 
 T = TypeVar("T")
@@ -39,7 +40,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything that is known about one recording; probabilities are in the order of their labels."""
+    """Everything that is known about one recording; probabilities are in the order of their labels.
+
+    `fused_en` is the fused vector before its projection back to the words' labels, and `sentence_probabilities` is
+    what the text model gave for each sentence.
+    """
 
     transcript: Transcript
     language: str
@@ -52,6 +57,8 @@ class Analysis:
     warnings: tuple[str, ...]
     models: dict[str, str | None]
     timings_ms: dict[str, float] = field(compare=False)
+    fused_en: dict[str, float] = field(default_factory=dict)
+    sentence_probabilities: tuple[Probabilities, ...] = ()
 
 
 class SummaryStage(Protocol):
@@ -79,6 +86,7 @@ class Pipeline:
         languages: codes that the speech model can transcribe.
         model_names: name per stage, for the answer.
         max_duration_s: longest accepted recording in seconds.
+        calibration: fitted by `maeum calibrate`; None: the reference's formula.
     """
 
     stages: Stages
@@ -88,6 +96,7 @@ class Pipeline:
     languages: frozenset[str]
     model_names: dict[str, str]
     max_duration_s: float = 600.0
+    calibration: Calibration | None = None
 
     def options(self, gender: str = "MALE", lang: str = "ko", summary: bool = True) -> Options:
         """Check what a caller asks for; empty text counts as not given.
@@ -132,21 +141,23 @@ class Pipeline:
             reading = group.create_task(self._text(sentences, clock))
             listening = group.create_task(self._voice(delta, clock))
             summarizing = group.create_task(self._summary(transcript, bool(sentences), options, clock))
-        text_votes, voice, summary = reading.result(), listening.result(), summarizing.result()
+        read, voice, summary = reading.result(), listening.result(), summarizing.result()
         with clock.measure("fuse"):
-            fused = self.fusion.fuse(text_votes, voice)
+            emotions = combine(self.fusion, self.calibration, read, voice)
         return Analysis(
             transcript=transcript,
             language=options.language,
             duration_s=waveform.duration_s,
             labels=self.fusion.text_labels,
-            probabilities=tuple(fused.tolist()),
-            text_emotion=None if text_votes is None else _by_label(self.fusion.text_labels, text_votes),
-            voice_emotion=_by_label(self.fusion.voice_labels, voice),
+            probabilities=tuple(emotions.korean.tolist()),
+            text_emotion=None if emotions.text is None else _by_label(self.fusion.text_labels, emotions.text),
+            voice_emotion=_by_label(self.fusion.voice_labels, emotions.voice),
             summary=summary,
-            warnings=("no_speech",) if text_votes is None else (),
+            warnings=("no_speech",) if emotions.text is None else (),
             models={**self.model_names, "summary": self.summarizer.model},
             timings_ms=clock.finish(),
+            fused_en=_by_label(self.fusion.projection.en_labels, emotions.english),
+            sentence_probabilities=tuple(read),
         )
 
     async def _speech(self, waveform: Waveform, options: Options, clock: _Clock) -> Transcript:
@@ -158,12 +169,11 @@ class Pipeline:
         with clock.measure("features"):
             return await asyncio.to_thread(voice_delta, waveform, self.baselines.of(options.gender))
 
-    async def _text(self, sentences: list[str], clock: _Clock) -> Vector | None:
+    async def _text(self, sentences: list[str], clock: _Clock) -> list[Probabilities]:
         if not sentences:
-            return None
+            return []
         with clock.measure("text"):
-            probabilities = [_good(result) for result in await self.stages.text.run(sentences)]
-        return vote(probabilities, len(self.fusion.text_labels))
+            return [_good(result) for result in await self.stages.text.run(sentences)]
 
     async def _voice(self, delta: NDArray[np.float32], clock: _Clock) -> Vector:
         with clock.measure("voice"):

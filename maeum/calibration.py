@@ -1,0 +1,243 @@
+"""A calibration that `maeum calibrate` fitted: its file, and how it takes the place of the reference's fusion.
+
+A temperature T softens a model's probabilities: softmax(log p / T). The words' vector is then the mean over the
+sentences, since a temperature cannot move the votes. Both vectors are fused by re-fitted weights, or by a stacked
+multinomial logistic regression on their logarithms.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from maeum.errors import InvalidConfiguration
+from maeum.fusion import Fusion, Vector, normalise, vote
+
+Space = Literal["korean", "english"]
+Temperature = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0, le=1)]
+
+# Below float32's resolution a softmax's probabilities say nothing; their logarithms would drown the others.
+_LOG_FLOOR = 1e-7
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Stacked(_Frozen):
+    """Multinomial logistic regression over log-probabilities.
+
+    `coefficients` has one row per label and one column per feature: the words' log-probabilities in the order of the
+    calibration's `text_labels`, then the voice's in that of `voice_labels`. Labels that no clip carried are missing.
+    """
+
+    labels: tuple[str, ...]
+    coefficients: tuple[tuple[float, ...], ...]
+    intercepts: tuple[float, ...]
+
+
+class Quality(_Frozen):
+    """How well one way of fusing does on clips that it was not fitted on."""
+
+    accuracy: float
+    macro_f1: float
+    uar: float
+    log_loss: float
+    ece: float
+
+
+class Fit(_Frozen):
+    """What the calibration was fitted on, and how the three ways of fusing compare there."""
+
+    n_clips: int
+    n_clips_per_label: dict[str, int]
+    n_without_speech: int
+    n_folds: int
+    speakers_kept_apart: bool
+    quality: dict[Literal["fixed", "weights", "stacked"], Quality]
+    reason: str
+
+
+class Calibration(_Frozen):
+    """The file behind `MAEUM_CALIBRATION`.
+
+    Attributes:
+        version: of this layout.
+        space: `korean` when it was fitted on the words' labels, `english` when on the voice's.
+        models: names of the models that it was fitted for.
+        text_labels: the text model's labels.
+        voice_labels: the voice model's labels.
+        text_temperature: softens each sentence's probabilities.
+        voice_temperature: softens the voice's probabilities.
+        text_weight: weight of the words, re-fitted.
+        voice_weight: weight of the voice, re-fitted.
+        fusion: which of the two ways of fusing is used.
+        stacked: the regression, over the labels of `space`.
+        fit: how it came about.
+    """
+
+    version: Literal[1] = 1
+    space: Space
+    models: dict[Literal["speech", "text", "voice"], str]
+    text_labels: tuple[str, ...]
+    voice_labels: tuple[str, ...]
+    text_temperature: Temperature
+    voice_temperature: Temperature
+    text_weight: Weight
+    voice_weight: Weight
+    fusion: Literal["weights", "stacked"]
+    stacked: Stacked | None
+    fit: Fit | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Calibration:
+        if self.text_weight + self.voice_weight <= 0:
+            raise ValueError("text_weight and voice_weight must not both be 0")
+        for name, labels in (("text_labels", self.text_labels), ("voice_labels", self.voice_labels)):
+            if len(set(labels)) != len(labels) or not labels:
+                raise ValueError(f"{name} must hold at least one label and none twice")
+        if self.stacked is None:
+            if self.fusion == "stacked":
+                raise ValueError("fusion is stacked, but there is no regression in stacked")
+            return self
+        rows, columns = len(self.stacked.labels), len(self.text_labels) + len(self.voice_labels)
+        if len(set(self.stacked.labels)) != rows or not rows:
+            raise ValueError("stacked.labels must hold at least one label and none twice")
+        if len(self.stacked.coefficients) != rows or any(len(row) != columns for row in self.stacked.coefficients):
+            raise ValueError(f"stacked.coefficients must be {rows} rows of {columns} numbers")
+        if len(self.stacked.intercepts) != rows:
+            raise ValueError(f"stacked.intercepts must be {rows} numbers")
+        return self
+
+    @classmethod
+    def load(cls, path: Path | None) -> Calibration | None:
+        """Read a calibration file, or give None when there is none.
+
+        Raises:
+            InvalidConfiguration: the file is missing, no JSON, or breaks a rule above.
+        """
+        if path is None:
+            return None
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, RecursionError) as error:
+            reason = _reasons(error) if isinstance(error, ValidationError) else str(error)
+            raise InvalidConfiguration(f"calibration file {path}: {reason}") from error
+
+    def check_fits(self, fusion: Fusion, model_names: Mapping[str, str]) -> None:
+        """Check that it was fitted for these models.
+
+        Raises:
+            InvalidConfiguration: a model has another name or other labels, or a label is not known.
+        """
+        for kind, name in self.models.items():
+            if model_names[kind] != name:
+                raise InvalidConfiguration(
+                    f"the calibration was fitted for the {kind} model {name}, not for {model_names[kind]}: "
+                    "run `maeum calibrate` again, or unset MAEUM_CALIBRATION"
+                )
+        known = fusion.text_labels if self.space == "korean" else fusion.projection.en_labels
+        for owner, mine, theirs in (
+            ("text model", self.text_labels, fusion.text_labels),
+            ("voice model", self.voice_labels, fusion.voice_labels),
+            ("stacked fusion", self.stacked.labels if self.stacked else (), known),
+        ):
+            strangers = set(mine) - set(theirs) if owner == "stacked fusion" else set(mine) ^ set(theirs)
+            if strangers:
+                raise InvalidConfiguration(
+                    f"the calibration and the models disagree on the labels of the {owner}: "
+                    f"{', '.join(sorted(strangers))}; run `maeum calibrate` again, or unset MAEUM_CALIBRATION"
+                )
+
+    def fuse(self, fusion: Fusion, text: Vector | None, voice: Vector) -> tuple[Vector, Vector]:
+        """Fuse vectors that are calibrated already.
+
+        Args:
+            fusion: labels and projection; its weights are not used.
+            text: shape (…, n_text_labels) in the text model's order, or None when nothing was said: then the voice
+                alone decides.
+            voice: shape (…, n_voice_labels) in the voice model's order.
+
+        Returns:
+            The fused vectors over the projection's `en_labels` and over the text model's labels, each with sum 1.
+            The stacked fusion gives the one of its space; the other is its projection.
+        """
+        if text is None or self.fusion == "weights" or self.stacked is None:
+            weighted = replace(fusion, text_weight=self.text_weight, voice_weight=self.voice_weight)
+            english = weighted.fuse_english(text, voice)
+            return english, fusion.to_korean(english)
+        features = log_features(
+            text[..., [fusion.text_labels.index(label) for label in self.text_labels]],
+            voice[..., [fusion.voice_labels.index(label) for label in self.voice_labels]],
+        )
+        logits = features @ np.asarray(self.stacked.coefficients).T + np.asarray(self.stacked.intercepts)
+        labels = fusion.text_labels if self.space == "korean" else fusion.projection.en_labels
+        fused = np.zeros((*logits.shape[:-1], len(labels)))
+        fused[..., [labels.index(label) for label in self.stacked.labels]] = _softmax(logits)
+        fused = normalise(fused)
+        if self.space == "korean":
+            return fusion.text_to_english(fused), fused
+        return fused, fusion.to_korean(fused)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Emotions:
+    """What words and voice say alone and together; `text` is None when nothing was said.
+
+    `text` and `korean` are in the text model's label order, `voice` in the voice model's, `english` in that of the
+    projection's `en_labels`.
+    """
+
+    text: Vector | None
+    voice: Vector
+    english: Vector
+    korean: Vector
+
+
+def combine(
+    fusion: Fusion, calibration: Calibration | None, sentences: Sequence[Sequence[float]], voice: Vector
+) -> Emotions:
+    """Go from the models' probabilities for one recording to its emotions.
+
+    Args:
+        fusion: the reference's fusion.
+        calibration: applied when given; without it the reference's formula holds.
+        sentences: the text model's probabilities, one row per sentence; none when nothing was said.
+        voice: the voice model's probabilities, shape (n_voice_labels,).
+    """
+    if calibration is None:
+        text = vote(sentences, len(fusion.text_labels)) if sentences else None
+        english = fusion.fuse_english(text, voice)
+        return Emotions(text, voice, english, fusion.to_korean(english))
+    text = soften(np.asarray(sentences), calibration.text_temperature).mean(axis=0) if sentences else None
+    voice = soften(voice, calibration.voice_temperature)
+    english, korean = calibration.fuse(fusion, text, voice)
+    return Emotions(text, voice, english, korean)
+
+
+def soften(probabilities: Vector, temperature: float) -> Vector:
+    """Apply a temperature: softmax(log p / T), shape (…, n_labels). 1 changes nothing, more makes less sure."""
+    return _softmax(np.log(np.clip(probabilities, 1e-12, 1.0)) / temperature)
+
+
+def log_features(text: Vector, voice: Vector) -> Vector:
+    """Features of the stacked fusion: log-probabilities, shape (…, n_text_labels + n_voice_labels)."""
+    features: Vector = np.log(np.clip(np.concatenate([text, voice], axis=-1), _LOG_FLOOR, 1.0))
+    return features
+
+
+def _softmax(logits: Vector) -> Vector:
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    softmax: Vector = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    return softmax
+
+
+def _reasons(error: ValidationError) -> str:
+    return "; ".join(" ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors(include_url=False))
