@@ -34,6 +34,11 @@ class _Parser(MultiPartParser):
     def on_end(self) -> None:
         self.complete = True
 
+    def close(self) -> None:
+        """Close every file, those too that were cut off and are in no form."""
+        for file in self._files_to_close_on_error:
+            file.close()
+
 
 async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
     """Read `file`, `gender`, `lang` and `summary`, counting bytes while they arrive.
@@ -69,7 +74,7 @@ async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
             raise MalformedForm("the multipart form has no end")
         return await _to_form(form, max_upload_bytes)
     finally:
-        await form.close()
+        parser.close()
 
 
 async def _to_form(form: FormData, max_upload_bytes: int) -> AnalyzeForm:
