@@ -66,7 +66,9 @@ class _Session:
     """One pipeline and the event loop that it lives on, for callers in any number of threads."""
 
     def __init__(self, settings: Settings) -> None:
-        self.pipeline = build_local_pipeline(settings)
+        # Not on the caller's thread: a process that forks from a thread that has used OpenMP cannot use it again.
+        with ThreadPoolExecutor(1) as loader:
+            self.pipeline = loader.submit(build_local_pipeline, settings).result()
         self.max_upload_bytes = settings.max_upload_bytes
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="maeum-pipeline", daemon=True).start()
@@ -78,11 +80,16 @@ class _Session:
 
 _lock = threading.Lock()
 _session: _Session | None = None
+_inherited: list[_Session | None] = []
 
 
 def _forget_session() -> None:
-    """A forked child has neither the threads nor a usable lock of its parent."""
+    """A forked child has neither the threads nor a usable lock of its parent.
+
+    The parent's models stay referenced: freeing them would wait for threads that the child does not have.
+    """
     global _session, _lock
+    _inherited.append(_session)
     _lock, _session = threading.Lock(), None
 
 
