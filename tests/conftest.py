@@ -59,7 +59,7 @@ def _clean_environment() -> Iterator[None]:
     """No setting of the machine leaks into the tests."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.startswith(("OPENAI_", "HF_")):
+            if name.startswith(("MAEUM_", "OPENAI_", "HF_")):
                 patch.delenv(name)
         yield
 
