@@ -80,8 +80,8 @@ class BatchingStage(Generic[Items, Result]):
         return calls
 
     async def _answer(self, calls: list[tuple[Items, asyncio.Future[list[Result | Failure]]]]) -> None:
-        batch = self._merge([items for items, _ in calls])
         try:
+            batch = self._merge([items for items, _ in calls])
             results = await self._call(batch)
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for {len(batch)} items")

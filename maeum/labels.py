@@ -43,7 +43,7 @@ def read_voice_labels(folder: Path) -> tuple[str, ...]:
     path = folder / "labels.json"
     if not path.is_file():
         return EN_LABELS
-    labels = _read_json(path)
+    labels = read_json(path)
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
         raise ModelInvalid(f"{path.name} must hold a list of label names")
     return tuple(labels)
@@ -55,13 +55,18 @@ def read_json_object(path: Path) -> dict[str, Any]:
     Raises:
         ModelInvalid: the file is unreadable, no JSON, or no object.
     """
-    value = _read_json(path)
+    value = read_json(path)
     if not isinstance(value, dict):
         raise ModelInvalid(f"{path.name} must hold a JSON object")
     return value
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ModelInvalid: the file is unreadable or no JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

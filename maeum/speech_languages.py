@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from maeum.errors import ModelInvalid
-from maeum.labels import read_json_object
+from maeum.labels import read_json, read_json_object
+
+_MULTILINGUAL_VOCABULARY = 51_865
 
 
 def supported_languages(folder: Path) -> frozenset[str]:
     """Language codes of a model in faster-whisper's layout.
 
     `languages` in its `config.json` names them where a model knows fewer than Whisper does; else they are the language
-    tokens that `lang_ids` points to in the tokenizer; a model without `lang_ids` is English-only.
+    tokens that `lang_ids` points to in the tokenizer. A model without `lang_ids`, or with a smaller vocabulary than the
+    multilingual ones, is English-only.
 
     Raises:
         ModelInvalid: a file is no JSON object, `languages` is no list of codes, or `lang_ids` name no tokens.
@@ -24,7 +27,8 @@ def supported_languages(folder: Path) -> frozenset[str]:
             raise ModelInvalid("languages in config.json of the speech model must be a list of language codes")
         return frozenset(languages)
     lang_ids = config.get("lang_ids")
-    if not lang_ids:
+    # English-only models carry the language tokens of the others, but CTranslate2 goes by the vocabulary's size.
+    if not lang_ids or _vocabulary_size(folder) < _MULTILINGUAL_VOCABULARY:
         return frozenset({"en"})
     added = read_json_object(folder / "tokenizer.json").get("added_tokens", [])
     try:
@@ -34,3 +38,12 @@ def supported_languages(folder: Path) -> frozenset[str]:
     if not found:
         raise ModelInvalid("lang_ids in config.json of the speech model name no tokens of its tokenizer.json")
     return found
+
+
+def _vocabulary_size(folder: Path) -> int:
+    path = folder / "vocabulary.json"
+    if path.is_file():
+        vocabulary = read_json(path)
+        return len(vocabulary) if isinstance(vocabulary, list) else 0
+    path = folder / "vocabulary.txt"
+    return path.read_bytes().count(b"\n") + 1 if path.is_file() else _MULTILINGUAL_VOCABULARY

@@ -41,6 +41,21 @@ def test_a_model_without_language_tokens_is_english_only(tmp_path: Path, config:
     assert supported_languages(write(tmp_path, config)) == {"en"}
 
 
+@pytest.mark.parametrize(("name", "line"), [("vocabulary.json", '["a"]'), ("vocabulary.txt", "a")])
+def test_a_small_vocabulary_is_english_only_whatever_its_tokens(tmp_path: Path, name: str, line: str) -> None:
+    folder = write(tmp_path, {"lang_ids": [50259, 50264]})
+    (folder / name).write_text(line)
+
+    assert supported_languages(folder) == {"en"}
+
+
+def test_a_full_vocabulary_is_multilingual(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"lang_ids": [50259, 50264]})
+    (folder / "vocabulary.txt").write_text("token\n" * 51_864 + "token")
+
+    assert supported_languages(folder) == {"en", "ko"}
+
+
 def test_the_embedded_model_knows_korean_only() -> None:
     assert supported_languages(PROJECT_DIR / "models" / "embedded" / "speech") == {"ko"}
 
