@@ -139,6 +139,10 @@ class Maeum:
     async def _analyze(self, form: AnalyzeForm) -> Analysis:
         return await self._pipeline.analyze(form.data, self._pipeline.options(form.gender, form.lang, form.summary))
 
+    async def __metrics__(self, metrics: str) -> str:
+        """Leave out BentoML's batch sizes: they count calls, each of which already carries several requests' items."""
+        return "".join(line for line in metrics.splitlines(keepends=True) if "adaptive_batch_size" not in line)
+
     async def __is_ready__(self) -> bool:
         """Ready once each of the three models has answered through its runner."""
         if not self._models_answered:

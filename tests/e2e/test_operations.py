@@ -49,6 +49,8 @@ def test_metrics_count_the_items_of_each_runner(server: str, clip: Clip) -> None
 
     metrics = httpx.get(f"{server}/metrics").text
 
+    assert metrics.count("# TYPE maeum_batch_size histogram") == 1
+    assert "adaptive_batch_size" not in metrics  # it would count calls, not items
     for runner in ("speech", "text", "voice"):
         assert f'maeum_batch_size_bucket{{le="+Inf",runner="{runner}"}}' in metrics
         assert f'maeum_batch_seconds_count{{runner="{runner}"}}' in metrics
