@@ -62,6 +62,16 @@ def test_curl(server: str, line: str) -> None:
     assert "summary" in answer
 
 
+def test_the_first_answer_is_real(server: str) -> None:
+    curl = next(line for line in SHELL_LINES if line.startswith("curl "))
+    shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[0])
+    answer = json.loads(run(shlex.split(curl.replace("http://localhost:3000", server) + " --silent")))
+
+    assert list(answer) == list(shown)
+    assert answer["summary"] == shown["summary"]
+    assert answer["emotion_analysis"] == pytest.approx(shown["emotion_analysis"], abs=1e-3)
+
+
 @pytest.mark.parametrize("line", [line for line in SHELL_LINES if line.startswith(".venv/bin/maeum ")])
 def test_command_line(line: str) -> None:
     program, *arguments = shlex.split(line)
