@@ -38,7 +38,7 @@ build: $(INSTALLED)
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet torch==2.13.0
-	build/lock/bin/pip install --quiet --editable '.[train,dev]'
+	build/lock/bin/pip install --quiet --editable '.[train,evaluate,dev]'
 	scripts/freeze.sh build/lock/bin/pip > requirements.lock
 
 $(INSTALLED): requirements.lock pyproject.toml

@@ -11,7 +11,7 @@ from maeum.decoding import SAMPLE_RATE_HZ, Waveform
 from maeum.features import Baselines, voice_delta
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
-from maeum.models import resolve
+from maeum.models import ModelFolder, resolve
 from maeum.pipeline import Pipeline
 from maeum.settings import Settings
 from maeum.speech_languages import supported_languages
@@ -32,13 +32,7 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
             calibration was fitted for.
     """
     speech, text, voice = (resolve(kind, settings) for kind in ("speech", "text", "voice"))
-    fusion = Fusion(
-        Projection.load(settings.projection_file),
-        read_text_labels(text.path),
-        read_voice_labels(voice.path),
-        settings.text_weight,
-        settings.voice_weight,
-    )
+    fusion = build_fusion(settings, text, voice)
     model_names: dict[str, str] = {folder.kind: folder.name for folder in (speech, text, voice)}
     calibration = Calibration.load(settings.calibration)
     if calibration is not None:
@@ -55,6 +49,21 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
         model_names=model_names,
         max_duration_s=settings.max_duration_s,
         calibration=calibration,
+    )
+
+
+def build_fusion(settings: Settings, text: ModelFolder, voice: ModelFolder) -> Fusion:
+    """Read the labels of both models and match them to the projection.
+
+    Raises:
+        StartError: the labels or the projection file are not valid, or do not fit each other.
+    """
+    return Fusion(
+        Projection.load(settings.projection_file),
+        read_text_labels(text.path),
+        read_voice_labels(voice.path),
+        settings.text_weight,
+        settings.voice_weight,
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: `maeum analyze` and `maeum models`.
+"""The command line: `maeum analyze`, `maeum evaluate`, `maeum calibrate` and `maeum models`.
 
 Exit codes: 0 all went well, 1 a file or a model failed, 2 wrong usage, 3 the models or the settings do not allow a
 start, 130 interrupted, 141 whoever read the output has left.
@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from maeum import __version__
@@ -62,6 +63,24 @@ def _parser() -> argparse.ArgumentParser:
     analyze.add_argument("--no-summary", dest="summary", action="store_false", help="write no summary")
     analyze.add_argument("--json", action="store_true", help="JSON Lines on stdout: one object for each file")
 
+    columns = "CSV with a header: path, and any of text, emotion, gender, lang, speaker"
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure the models on clips whose truth is known",
+        description="Analyse the clips of a manifest and write metrics.json, predictions.parquet and report.html. "
+        "An interrupted run goes on where it stopped.",
+    )
+    evaluate.add_argument("manifest", type=Path, metavar="MANIFEST", help=columns)
+    evaluate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder for the report")
+    calibrate = commands.add_parser(
+        "calibrate",
+        help="fit the fusion to clips whose emotion is known",
+        description="Fit temperatures and the fusion by cross-validation, and compare them with the fixed weights. "
+        "MAEUM_CALIBRATION applies the result.",
+    )
+    calibrate.add_argument("manifest", type=Path, metavar="MANIFEST", help=columns)
+    calibrate.add_argument("--out", type=Path, required=True, metavar="FILE", help="the calibration, as JSON")
+
     models = commands.add_parser("models", help="list, fetch or verify the models")
     actions = models.add_subparsers(dest="action", metavar="ACTION", required=True)
     for action, text in (
@@ -91,11 +110,13 @@ def _kind(text: str) -> str:
 def _run(arguments: argparse.Namespace) -> int:
     # Here, because `--help` and `--version` need none of it.
     from maeum.cli_analyze import analyze
+    from maeum.cli_evaluate import calibrate, evaluate
     from maeum.cli_models import fetch_models, list_models, verify_models
     from maeum.errors import MaeumError, StartError
 
+    runs = {"analyze": analyze, "evaluate": evaluate, "calibrate": calibrate}
     actions = {"list": list_models, "fetch": fetch_models, "verify": verify_models}
-    run = analyze if arguments.command == "analyze" else actions[arguments.action]
+    run = runs[arguments.command] if arguments.command in runs else actions[arguments.action]
     try:
         return run(arguments)
     except StartError as error:

@@ -11,6 +11,7 @@ MaeumError
 ├── UndecodableAudio       422  undecodable_audio
 ├── InvalidField           422  invalid_gender, invalid_lang, invalid_summary
 ├── UnsupportedLanguage    422  unsupported_language
+├── InvalidManifest        422  invalid_manifest, too_few_clips: on the command line only
 ├── StageFailed            500  stage_failed
 ├── StageOverloaded        503  overloaded
 ├── StageTimeout           504  timeout
@@ -106,6 +107,13 @@ class UnsupportedLanguage(MaeumError):
     """The speech model does not know the language asked for."""
 
     code = "unsupported_language"
+    status = 422
+
+
+class InvalidManifest(MaeumError):
+    """The list of clips to evaluate is not usable; the message names the line."""
+
+    code = "invalid_manifest"
     status = 422
 
 

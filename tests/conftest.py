@@ -44,7 +44,7 @@ def read_clips() -> list[Clip]:
 
 @pytest.fixture(scope="session")
 def clips() -> list[Clip]:
-    """The twenty spoken diary clips."""
+    """The spoken diary clips."""
     return read_clips()
 
 

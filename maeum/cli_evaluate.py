@@ -1,0 +1,198 @@
+"""`maeum evaluate` and `maeum calibrate`: how good the models are on clips whose truth is known, and a calibration."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from maeum.cards import printable
+from maeum.errors import InvalidManifest, StartError
+from maeum.settings import get_settings
+
+if TYPE_CHECKING:
+    from maeum.calibration import Calibration
+    from maeum.evaluation.manifest import Manifest
+    from maeum.evaluation.run import Evaluation
+
+_EXTRA = ("jiwer", "matplotlib", "pyarrow", "sklearn")
+_FEW_CLIPS = 20
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Run the pipeline over `arguments.manifest` and write the report into the folder `arguments.out`.
+
+    Returns:
+        0, or 1 when a clip failed.
+
+    Raises:
+        StartError: a model or a setting does not allow a start.
+        InvalidManifest: the manifest is not usable, or the folder cannot be written.
+    """
+    _check_extra()
+    from maeum.calibration import Calibration
+    from maeum.evaluation.journal import JOURNAL_NAME
+    from maeum.evaluation.predict import Models, predict
+    from maeum.evaluation.run import judge, write_report
+
+    settings = get_settings()
+    models = Models.find(settings)
+    calibration = Calibration.load(settings.calibration)
+    if calibration is not None:
+        calibration.check_fits(models.fusion, {str(kind): name for kind, name in models.names.items()})
+    manifest = models.read_manifest(arguments.manifest)
+    _name_ignored(manifest)
+    with _progress(len(manifest.clips)) as on_done:
+        outcomes = predict(manifest.clips, models, settings, arguments.out / JOURNAL_NAME, on_done)
+    evaluation = judge(manifest.path, manifest.clips, outcomes, models, calibration)
+    with _writing(arguments.out):
+        write_report(evaluation, models, arguments.out)
+    _print_evaluation(evaluation)
+    for clip in evaluation.failed:
+        print(f"{printable(clip.path)}: {clip.message} ({clip.code})", file=sys.stderr)
+    print(f"wrote {printable(str(arguments.out / 'report.html'))}")
+    return 1 if evaluation.failed else 0
+
+
+def calibrate(arguments: argparse.Namespace) -> int:
+    """Fit a calibration on `arguments.manifest` and write it to the file `arguments.out`.
+
+    Predictions are kept beside that file, where `maeum evaluate --out` of the same folder finds them, and the other
+    way round.
+
+    Returns:
+        0, or 1 when a clip failed.
+
+    Raises:
+        StartError: a model or a setting does not allow a start.
+        InvalidManifest: the manifest is not usable or holds too little, or the file cannot be written.
+    """
+    _check_extra()
+    from maeum.evaluation.calibrate import calibrate as fit
+    from maeum.evaluation.journal import JOURNAL_NAME
+    from maeum.evaluation.predict import Models, predict
+    from maeum.stages import Failure
+
+    settings = get_settings()
+    models = Models.find(settings)
+    manifest = models.read_manifest(arguments.manifest)
+    _name_ignored(manifest)
+    clips = [clip for clip in manifest.clips if clip.emotion is not None]
+    with _progress(len(clips)) as on_done:
+        outcomes = predict(clips, models, settings, arguments.out.parent / JOURNAL_NAME, on_done)
+    failed = [
+        (clip.path, outcome) for clip, outcome in zip(clips, outcomes, strict=True) if isinstance(outcome, Failure)
+    ]
+    for path, failure in failed:
+        print(f"{printable(path)}: {failure.message} ({failure.code})", file=sys.stderr)
+    calibration = fit(clips, outcomes, models)
+    with _writing(arguments.out):
+        draft = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
+        draft.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        draft.replace(arguments.out)
+    _print_calibration(calibration)
+    print(f"wrote {printable(str(arguments.out))}; MAEUM_CALIBRATION={printable(str(arguments.out))} applies it")
+    return 1 if failed else 0
+
+
+def _check_extra() -> None:
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise StartError(f"{', '.join(missing)} is not installed: run `pip install 'maeum[evaluate]'`")
+
+
+def _name_ignored(manifest: Manifest) -> None:
+    if manifest.ignored_columns:
+        print(f"maeum: nobody reads the columns {printable(', '.join(manifest.ignored_columns))}", file=sys.stderr)
+
+
+@contextmanager
+def _progress(n_clips: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr where someone watches."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, *times, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("analysing", total=n_clips)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InvalidManifest(f"{path} cannot be written: {error.strerror}", code="unwritable_output") from None
+
+
+def _print_evaluation(evaluation: Evaluation) -> None:
+    from maeum.evaluation.report import interval, number
+
+    console = _console()
+    n_failed = len(evaluation.failed)
+    console.print(Text(f"{len(evaluation.judged) + n_failed} clips, {n_failed} failed"))
+    if evaluation.transcripts is not None:
+        said = evaluation.transcripts
+        table = _table("transcripts", "clips", "CER", "CER without spaces", "WER")
+        table.add_row("", str(said.n_clips), *map(interval, (said.cer, said.cer_without_spaces, said.wer)))
+        console.print(table)
+    for space, scores in evaluation.emotions.items():
+        table = _table(f"{space} labels", "clips", "accuracy", "macro-F1", "UAR", "ECE", "AURC")
+        details = _table("label by label", "label", "clips", "precision", "recall")
+        for name, one in scores.by_modality.items():
+            if one is None:
+                continue
+            figures = map(interval, (one.accuracy, one.macro_f1, one.uar))
+            table.add_row(name, str(one.n_clips), *figures, number(one.ece), number(one.aurc))
+            for label, each in one.per_label.items():
+                details.add_row(name, Text(label), str(each.n_clips), number(each.precision), number(each.recall))
+        console.print(table, details)
+
+
+def _print_calibration(calibration: Calibration) -> None:
+    fit = calibration.fit
+    assert fit is not None
+    console = _console()
+    counts = ", ".join(f"{label} {count}" for label, count in fit.n_clips_per_label.items())
+    apart = "no speaker on both sides" if fit.speakers_kept_apart else "speakers not kept apart"
+    console.print(Text(f"{fit.n_clips} clips ({printable(counts)}), {fit.n_without_speech} more without words"))
+    table = _table(f"{fit.n_folds} folds, {apart}", "accuracy", "macro-F1", "UAR", "log loss", "ECE")
+    for way, quality in fit.quality.items():
+        name = "fixed 0.7/0.3" if way == "fixed" else way
+        table.add_row(name, *(f"{figure:.3f}" for figure in dict(quality).values()))
+    console.print(table)
+    console.print(
+        Text(
+            f"temperature of text {calibration.text_temperature:.2f}, of voice {calibration.voice_temperature:.2f}; "
+            f"weights {calibration.text_weight:.2f} and {calibration.voice_weight:.2f}\nchosen: {fit.reason}"
+        )
+    )
+    if min(fit.n_clips_per_label.values()) < _FEW_CLIPS:
+        print(f"maeum: some labels have fewer than {_FEW_CLIPS} clips: take this for a trial", file=sys.stderr)
+
+
+def _table(*columns: str) -> Table:
+    table = Table()
+    table.add_column(columns[0])
+    for column in columns[1:]:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _console() -> Console:
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure:  # not every stand-in for stdout can be
+        reconfigure(errors="replace")
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)

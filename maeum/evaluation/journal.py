@@ -1,0 +1,138 @@
+"""What the models gave for each clip, kept in a file that only grows, so that no clip is computed twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import maeum
+from maeum.errors import InvalidManifest
+from maeum.model_files import FileEntry, choose_files
+from maeum.models import ModelFolder
+from maeum.settings import ModelKind, Settings
+from maeum.stages import Probabilities
+
+JOURNAL_NAME = "predictions.jsonl"
+
+# All others may change what the models give. Weights, projection and calibration come after the models.
+_SETTINGS_WITHOUT_EFFECT = frozenset(
+    {
+        *("profile", "speech_model", "text_model", "voice_model", "models_dir"),  # the models' files are hashed
+        *("device", "speech_threads", "text_threads"),
+        *("text_weight", "voice_weight", "projection_file", "calibration"),
+        *("max_upload_bytes", "max_duration_s", "max_in_flight", "request_timeout_s"),
+        *("summary", "summary_model", "summary_timeout_s", "openai_api_key", "openai_base_url"),
+        *("hf_endpoint", "hf_token"),
+    }
+)
+
+
+class Prediction(BaseModel):
+    """What the models gave for one clip, before votes, calibration and fusion.
+
+    `sentences` holds the text model's probabilities, a row per sentence, none when nothing was said; `voice` those of
+    the voice model. Both are in their models' own label order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    transcript: str
+    duration_s: float = Field(ge=0)
+    sentences: tuple[Probabilities, ...]
+    voice: Probabilities
+
+
+class _Line(Prediction):
+    key: str
+    path: str
+
+
+def recipe(settings: Settings, folders: Mapping[ModelKind, ModelFolder]) -> str:
+    """A fingerprint of all that decides what the models give for a recording.
+
+    Args:
+        settings: every setting counts but those that are known to change nothing.
+        folders: the three models. One from the hub is known by its commit; of another every file is hashed.
+    """
+    return _digest(
+        {
+            "maeum": maeum.__version__,
+            "settings": settings.model_dump(mode="json", exclude=set(_SETTINGS_WITHOUT_EFFECT)),
+            "models": {kind: _fingerprint(folder) for kind, folder in folders.items()},
+        }
+    )
+
+
+def key_of(recipe: str, data: bytes, gender: str, language: str) -> str:
+    """The name under which a clip's prediction is kept: same bytes, options and models, same key."""
+    return _digest([recipe, hashlib.sha256(data).hexdigest(), gender, language])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _fingerprint(folder: ModelFolder) -> list[str]:
+    if folder.name.startswith("hub:"):
+        return [folder.name]
+    names = {path.name for path in folder.path.iterdir()}
+    files = sorted(choose_files(folder.kind, names, folder.name))
+    return [f"{name} {FileEntry.of(folder.path / name).sha256}" for name in files]
+
+
+class Journal:
+    """The file of predictions; a context manager, since it is open for writing.
+
+    A line that a kill cut off is skipped, and computed again.
+
+    Args:
+        path: JSON Lines; made when it is not there.
+
+    Raises:
+        InvalidManifest: the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._known: dict[str, Prediction] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = path.open("a+b")
+        except OSError as error:
+            raise InvalidManifest(f"{path} cannot be written: {error.strerror}", code="unwritable_output") from None
+        self._stream.seek(0)
+        for raw in self._stream:
+            self._read(raw)
+        if self._stream.seek(0, os.SEEK_END) and not raw.endswith(b"\n"):
+            self._stream.write(b"\n")
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stream.close()
+
+    def get(self, key: str) -> Prediction | None:
+        """Return the prediction kept under a key."""
+        return self._known.get(key)
+
+    def put(self, key: str, path: str, prediction: Prediction) -> None:
+        """Keep a prediction: it is in the file when this returns."""
+        self._known[key] = prediction
+        line = _Line(key=key, path=path, **dict(prediction))
+        self._stream.write(line.model_dump_json().encode() + b"\n")
+        self._stream.flush()
+
+    def _read(self, raw: bytes) -> None:
+        try:
+            line = _Line.model_validate_json(raw)
+        except ValidationError:
+            return
+        self._known[line.key] = Prediction(**line.model_dump(exclude={"key", "path"}))

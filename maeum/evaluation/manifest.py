@@ -1,0 +1,121 @@
+"""The list of clips and the truth about them: a CSV file with a header."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from maeum.calibration import Space
+from maeum.errors import InvalidField, InvalidManifest
+from maeum.features import Gender
+from maeum.fusion import Fusion
+
+OPTIONAL_COLUMNS = ("text", "emotion", "gender", "lang", "speaker")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One row.
+
+    Attributes:
+        line: number of the row's line in the manifest.
+        path: as the manifest writes it.
+        file: where it is, relative paths counted from the manifest's folder.
+        text: what is said, or None.
+        emotion: a label as the models spell it, or None.
+        gender: whose baseline normalises the voice.
+        language: code for speech-to-text.
+        speaker: who speaks, or None.
+    """
+
+    line: int
+    path: str
+    file: Path
+    text: str | None = None
+    emotion: str | None = None
+    gender: str = "MALE"
+    language: str = "ko"
+    speaker: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All rows, in the file's order, and the names of columns that nobody reads."""
+
+    path: Path
+    clips: tuple[Clip, ...]
+    ignored_columns: tuple[str, ...]
+
+
+def label_spaces(fusion: Fusion) -> dict[Space, tuple[str, ...]]:
+    """Labels of both spaces, in the order of the fused vectors."""
+    return {"korean": fusion.text_labels, "english": fusion.projection.en_labels}
+
+
+def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Manifest:
+    """Read and check a manifest.
+
+    Args:
+        path: CSV in UTF-8 with a header; `path` and any of `OPTIONAL_COLUMNS`. An empty cell counts as not given.
+        fusion: knows the labels; a label's case does not matter.
+        languages: codes that the speech model can transcribe.
+
+    Raises:
+        InvalidManifest: the file is not readable, a column is missing, or a cell is not valid.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            columns = [column.strip() for column in reader.fieldnames or ()]
+            _check_columns(columns)
+            reader.fieldnames = columns
+            known = {label.casefold(): label for labels in label_spaces(fusion).values() for label in labels}
+            clips = tuple(_clip(row, reader.line_num, path.parent, known, languages) for row in reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidManifest(f"the manifest {path.name} cannot be read: {reason}") from None
+    if not clips:
+        raise InvalidManifest(f"the manifest {path.name} lists no clip")
+    return Manifest(path, clips, tuple(column for column in columns if column not in ("path", *OPTIONAL_COLUMNS)))
+
+
+def _check_columns(columns: list[str]) -> None:
+    if "path" not in columns:
+        raise InvalidManifest(f"the manifest's first line must name the column path; it is {','.join(columns)!r}")
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        raise InvalidManifest(f"the manifest names a column twice: {', '.join(twice)}")
+
+
+def _clip(
+    row: dict[str, str | None], line: int, folder: Path, known: dict[str, str], languages: frozenset[str]
+) -> Clip:
+    if None in row or None in row.values():
+        raise InvalidManifest(f"line {line} of the manifest has more or fewer cells than the first line")
+    cells = {column: (value or "").strip() for column, value in row.items()}
+    path = cells["path"]
+    if not path or "\0" in path:
+        raise InvalidManifest(f"line {line} of the manifest has no path")
+    emotion = cells.get("emotion")
+    if emotion and emotion.casefold() not in known:
+        raise InvalidManifest(
+            f"line {line} of the manifest: the emotion {emotion!r} is none of {', '.join(known.values())}"
+        )
+    try:
+        gender = Gender.parse(cells.get("gender") or "MALE")
+    except InvalidField as error:
+        raise InvalidManifest(f"line {line} of the manifest: {error.message}") from None
+    language = (cells.get("lang") or "ko").lower()
+    if language not in languages:
+        raise InvalidManifest(f"line {line} of the manifest: the speech model does not transcribe {language!r}")
+    return Clip(
+        line=line,
+        path=path,
+        file=folder / path,
+        text=cells.get("text") or None,
+        emotion=known[emotion.casefold()] if emotion else None,
+        gender=gender.value,
+        language=language,
+        speaker=cells.get("speaker") or None,
+    )

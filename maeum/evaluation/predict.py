@@ -1,0 +1,144 @@
+"""Predictions for a manifest: the one place where evaluation and calibration ask the models."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maeum.assembly import build_fusion
+from maeum.errors import MaeumError, StartError
+from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
+from maeum.evaluation.manifest import Clip, Manifest, read_manifest
+from maeum.fusion import Fusion
+from maeum.local import build_local_pipeline, read_upload
+from maeum.models import MODEL_KINDS, ModelFolder, resolve
+from maeum.pipeline import Pipeline
+from maeum.settings import ModelKind, Settings
+from maeum.speech_languages import supported_languages
+from maeum.stages import Failure
+
+# Enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
+_CLIPS_IN_FLIGHT = 8
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """The models that the settings name, read but not loaded."""
+
+    folders: Mapping[ModelKind, ModelFolder]
+    fusion: Fusion
+    languages: frozenset[str]
+
+    @property
+    def names(self) -> dict[ModelKind, str]:
+        """How answers name them."""
+        return {kind: folder.name for kind, folder in self.folders.items()}
+
+    @classmethod
+    def find(cls, settings: Settings) -> Models:
+        """Find the models and read their labels and languages.
+
+        Raises:
+            StartError: a model is missing or invalid, or does not fit the projection.
+        """
+        folders = {kind: resolve(kind, settings) for kind in MODEL_KINDS}
+        fusion = build_fusion(settings, folders["text"], folders["voice"])
+        return cls(folders, fusion, supported_languages(folders["speech"].path))
+
+    def read_manifest(self, path: Path) -> Manifest:
+        """Read a manifest whose labels and languages these models know.
+
+        Raises:
+            InvalidManifest: see `maeum.evaluation.manifest.read_manifest`.
+        """
+        return read_manifest(path, self.fusion, self.languages)
+
+
+def predict(
+    clips: Sequence[Clip],
+    models: Models,
+    settings: Settings,
+    journal_path: Path,
+    on_done: Callable[[], None] = lambda: None,
+) -> list[Prediction | Failure]:
+    """Ask the models about every clip that the journal does not know yet.
+
+    The models are loaded when the first such clip comes. A clip that fails is not kept: the next run tries it again.
+
+    Args:
+        clips: of a manifest.
+        models: from `Models.find` with the same settings.
+        settings: calibration and summary in them are not used.
+        journal_path: where predictions are kept.
+        on_done: called whenever a clip is done, in any order.
+
+    Returns:
+        One prediction or failure per clip, in order.
+
+    Raises:
+        StartError: a model cannot be loaded.
+        InvalidManifest: the journal cannot be written.
+    """
+    with Journal(journal_path) as journal:
+        run = _Run(settings, recipe(settings, models.folders), journal, on_done)
+        return asyncio.run(run.all(clips))
+
+
+class _Run:
+    def __init__(self, settings: Settings, recipe: str, journal: Journal, on_done: Callable[[], None]) -> None:
+        self._settings = settings.model_copy(update={"calibration": None, "summary": "off"})
+        self._recipe, self._journal, self._on_done = recipe, journal, on_done
+        self._loading = asyncio.Lock()
+        self._pipeline: Pipeline | None = None
+
+    async def all(self, clips: Sequence[Clip]) -> list[Prediction | Failure]:
+        outcomes: dict[int, Prediction | Failure] = {}
+        queue = iter(enumerate(clips))
+        await asyncio.gather(*(self._work(queue, outcomes) for _ in range(_CLIPS_IN_FLIGHT)))
+        return [outcomes[index] for index in range(len(clips))]
+
+    async def _work(self, queue: Iterator[tuple[int, Clip]], outcomes: dict[int, Prediction | Failure]) -> None:
+        for index, clip in queue:
+            outcomes[index] = await self._one(clip)
+            self._on_done()
+
+    async def _one(self, clip: Clip) -> Prediction | Failure:
+        try:
+            data = await asyncio.to_thread(read_upload, clip.file, self._settings.max_upload_bytes)
+            key = key_of(self._recipe, data, clip.gender, clip.language)
+            known = self._journal.get(key)
+            if known is not None:
+                return known
+            prediction = await self._ask(data, clip)
+        except StartError:
+            raise
+        except MaeumError as error:
+            return Failure(error.code, error.message)
+        except FileNotFoundError:
+            return Failure("file_not_found", "there is no such file")
+        except OSError as error:
+            return Failure("unreadable_file", f"the file cannot be read: {error.strerror}")
+        except Exception as error:
+            # A defect on one clip of an archive must not cost the others.
+            _log.exception("event=unexpected_error")
+            return Failure(MaeumError.code, f"an unexpected error happened: {type(error).__name__}")
+        self._journal.put(key, clip.path, prediction)
+        return prediction
+
+    async def _ask(self, data: bytes, clip: Clip) -> Prediction:
+        async with self._loading:
+            if self._pipeline is None:
+                self._pipeline = await asyncio.to_thread(build_local_pipeline, self._settings)
+        options = self._pipeline.options(clip.gender, clip.language, summary=False)
+        analysis = await self._pipeline.analyze(data, options)
+        return Prediction(
+            transcript=analysis.transcript.text,
+            duration_s=analysis.duration_s,
+            sentences=analysis.sentence_probabilities,
+            voice=tuple(analysis.voice_emotion.values()),
+        )

@@ -1,0 +1,182 @@
+"""The report: one HTML page that asks nobody for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+import maeum
+from maeum.calibration import Space
+from maeum.evaluation.figures import confusion_diagram, reliability_diagram, risk_coverage_diagram
+from maeum.evaluation.metrics import Scores
+from maeum.evaluation.run import EmotionScores, Evaluation
+from maeum.evaluation.transcripts import Interval
+
+_WORST_SHOWN = 20
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }}
+h1, h2, h3 {{ line-height: 1.2; margin-top: 2rem; }}
+table {{ border-collapse: collapse; margin: 1rem 0; }}
+th, td {{ border-bottom: 1px solid #d8dde4; padding: .25rem .7rem; text-align: right; vertical-align: top; }}
+th:first-child, td:first-child, .words td {{ text-align: left; }}
+.figures {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
+img {{ max-width: 100%; height: auto; }}
+p, li {{ max-width: 46rem; }}
+.note {{ color: #566171; font-size: .9rem; }}
+</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+_NOTES = """<h2>How to read this</h2>
+<ul class="note">
+<li>Brackets hold 95 % bootstrap intervals over clips (1,000 resamples, a fixed seed). Clips of one speaker are alike,
+so with few speakers the truth is wider.</li>
+<li>CER and WER are edits over the length of all references together, after NFC, with punctuation removed and white
+space folded. CER counts spaces; the second figure leaves them out.</li>
+<li>Korean labels are scored against the words' vector and the fused Korean one; English labels against the voice's
+vector and the fused one before its projection back.</li>
+<li>Where nothing was said there is no text vector: such a clip is an abstention of the text figures, which leave it
+out, and an error of the fused ones, although the service then answers with the voice alone. How often that answer is
+right stands above each table.</li>
+<li>A clip that could not be analysed is in no figure; it is listed below.</li>
+<li>Macro-F1 and UAR (unweighted average recall, balanced accuracy) are means over the labels that some clip truly
+has. ECE uses ten equal bins of the top probability. AURC is the mean risk of the risk-coverage curve. ECE, log loss and
+AURC are over clips with a vector.</li>
+</ul>"""
+
+
+def render(evaluation: Evaluation) -> str:
+    """Lay an evaluation out as HTML; everything that came from outside is escaped."""
+    title = f"maeum evaluate · {evaluation.manifest}"
+    parts = [
+        f"<h1>{escape(title)}</h1>",
+        _facts(evaluation),
+        _transcripts(evaluation),
+        *(_emotions(space, scores) for space, scores in evaluation.emotions.items()),
+        _NOTES,
+        _failures(evaluation),
+    ]
+    return _PAGE.format(title=escape(title), body="\n".join(parts))
+
+
+def interval(figure: Interval) -> str:
+    """A figure with its interval, like `0.812 [0.75, 0.87]`."""
+    bounds = "" if figure.low is None or figure.high is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
+    return f"{figure.value:.3f}{bounds}"
+
+
+def number(figure: float | None) -> str:
+    """A figure with three decimals, or a dash."""
+    return "–" if figure is None else f"{figure:.3f}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    body = "\n".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<table class="{kind}"><thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table>'
+
+
+def _facts(evaluation: Evaluation) -> str:
+    n_failed = len(evaluation.failed)
+    return _table(
+        ["what", "value"],
+        [
+            ["clips", f"{len(evaluation.judged) + n_failed}, of which {n_failed} could not be analysed"],
+            *([f"{kind} model", name] for kind, name in evaluation.models.items()),
+            ["calibration", evaluation.calibration or "none: the reference's formula"],
+            ["maeum", maeum.__version__],
+        ],
+        "words",
+    )
+
+
+def _transcripts(evaluation: Evaluation) -> str:
+    scores = evaluation.transcripts
+    if scores is None:
+        return ""
+    rated = [(one.cer, one) for one in evaluation.judged]
+    worst = sorted((pair for pair in rated if pair[0]), key=lambda pair: -(pair[0] or 0))[:_WORST_SHOWN]
+    rows = [[one.clip.path, number(cer), one.clip.text or "", one.prediction.transcript] for cer, one in worst]
+    return "\n".join(
+        [
+            "<h2>Transcripts</h2>",
+            f"<p>{scores.n_clips} clips with a reference; in {scores.n_empty} of them nothing was heard.</p>",
+            _table(
+                ["figure", "value"],
+                [
+                    ["CER", interval(scores.cer)],
+                    ["CER without spaces", interval(scores.cer_without_spaces)],
+                    ["WER", interval(scores.wer)],
+                ],
+            ),
+            f"<h3>The worst, at most {_WORST_SHOWN}</h3>",
+            _table(["clip", "CER", "said", "heard"], rows, "words"),
+        ]
+    )
+
+
+def _emotions(space: Space, scores: EmotionScores) -> str:
+    found = {name: one for name, one in scores.by_modality.items() if one is not None}
+    head = ["", "clips", "abstained", "accuracy", "macro-F1", "UAR", "ECE", "log loss", "AURC"]
+    rows = [
+        [
+            name,
+            f"{one.n_clips}",
+            f"{one.n_abstained}",
+            *map(interval, (one.accuracy, one.macro_f1, one.uar)),
+            *map(number, (one.ece, one.log_loss, one.aurc)),
+        ]
+        for name, one in found.items()
+    ]
+    return "\n".join(
+        [
+            f"<h2>Emotion, {space.capitalize()} labels</h2>",
+            f"<p>Nothing was said in {scores.n_without_speech} clips; the voice alone is right in "
+            f"{scores.n_right_by_voice_alone} of them.</p>",
+            _table(head, rows),
+            '<div class="figures">',
+            _image(reliability_diagram(found), "reliability diagram"),
+            _image(risk_coverage_diagram(found), "risk-coverage curve"),
+            "</div>",
+            *(_labels(name, scores.labels, one) for name, one in found.items()),
+        ]
+    )
+
+
+def _labels(name: str, labels: Sequence[str], scores: Scores) -> str:
+    rows = [
+        [label, f"{one.n_clips}", number(one.precision), number(one.recall), number(one.f1)]
+        for label, one in scores.per_label.items()
+    ]
+    return "\n".join(
+        [
+            f"<h3>{name.capitalize()}, label by label</h3>",
+            '<div class="figures">',
+            _table(["label", "clips", "precision", "recall", "F1"], rows),
+            _image(confusion_diagram(labels, scores), f"confusion matrix of {name}"),
+            "</div>",
+        ]
+    )
+
+
+def _image(data_uri: str, description: str) -> str:
+    return f'<img src="{data_uri}" alt="{escape(description)}">'
+
+
+def _failures(evaluation: Evaluation) -> str:
+    if not evaluation.failed:
+        return ""
+    rows = [[clip.path, clip.code, clip.message] for clip in evaluation.failed]
+    return "<h2>Clips that could not be analysed</h2>\n" + _table(["clip", "code", "reason"], rows, "words")

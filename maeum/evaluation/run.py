@@ -1,0 +1,178 @@
+"""From predictions to scores, and from scores to the files of a report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import maeum
+from maeum.calibration import Calibration, Emotions, Space, combine
+from maeum.evaluation.journal import Prediction
+from maeum.evaluation.manifest import Clip, label_spaces
+from maeum.evaluation.metrics import Scores, score
+from maeum.evaluation.predict import Models
+from maeum.evaluation.transcripts import TranscriptScores, character_error_rate, score_transcripts
+from maeum.fusion import Vector
+from maeum.stages import Failure
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """A clip that has a prediction, and what the pipeline answers for it."""
+
+    clip: Clip
+    prediction: Prediction
+    emotions: Emotions
+
+    @property
+    def cer(self) -> float | None:
+        """Character error rate, or None without a reference."""
+        return None if self.clip.text is None else character_error_rate(self.clip.text, self.prediction.transcript)
+
+
+@dataclass(frozen=True, slots=True)
+class FailedClip:
+    """A clip that could not be analysed, and why."""
+
+    path: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionScores:
+    """Scores against the labels of one space.
+
+    Attributes:
+        labels: of the space.
+        n_without_speech: clips where nothing was said. They have no text vector: `text` leaves them out, and they
+            are errors of `fused`, although the service answers with the voice alone.
+        n_right_by_voice_alone: those of them where that answer is right.
+        by_modality: `text` and `fused` for Korean labels, `voice` and `fused` for English ones; None where no clip
+            is left to score.
+    """
+
+    labels: tuple[str, ...]
+    n_without_speech: int
+    n_right_by_voice_alone: int
+    by_modality: dict[str, Scores | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """All that a report says."""
+
+    manifest: str
+    models: dict[str, str]
+    calibration: str | None
+    judged: tuple[Judged, ...]
+    failed: tuple[FailedClip, ...]
+    transcripts: TranscriptScores | None
+    emotions: dict[Space, EmotionScores]
+
+    def metrics(self) -> dict[str, Any]:
+        """The contents of `metrics.json`."""
+        return {
+            "maeum": maeum.__version__,
+            "manifest": self.manifest,
+            "models": self.models,
+            "calibration": self.calibration,
+            "n_clips": len(self.judged) + len(self.failed),
+            "n_failed": len(self.failed),
+            "failed": [asdict(clip) for clip in self.failed],
+            "transcripts": None if self.transcripts is None else asdict(self.transcripts),
+            "emotions": {space: asdict(scores) for space, scores in self.emotions.items()},
+        }
+
+
+def judge(
+    manifest: Path,
+    clips: Sequence[Clip],
+    outcomes: Sequence[Prediction | Failure],
+    models: Models,
+    calibration: Calibration | None,
+) -> Evaluation:
+    """Score predictions against the manifest.
+
+    Args:
+        manifest: for its name.
+        clips: of the manifest.
+        outcomes: one per clip, in order.
+        models: that made them.
+        calibration: applied as the service would.
+    """
+    judged, failed = [], []
+    for clip, outcome in zip(clips, outcomes, strict=True):
+        if isinstance(outcome, Failure):
+            failed.append(FailedClip(clip.path, outcome.code, outcome.message))
+        else:
+            emotions = combine(models.fusion, calibration, outcome.sentences, np.asarray(outcome.voice))
+            judged.append(Judged(clip, outcome, emotions))
+    said = [(one.clip.text, one.prediction.transcript) for one in judged if one.clip.text is not None]
+    spaces = label_spaces(models.fusion)
+    scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
+    return Evaluation(
+        manifest=manifest.name,
+        models={str(kind): name for kind, name in models.names.items()},
+        calibration=None if calibration is None else f"{calibration.fusion}, fitted on {calibration.space} labels",
+        judged=tuple(judged),
+        failed=tuple(failed),
+        transcripts=score_transcripts([text for text, _ in said], [heard for _, heard in said]),
+        emotions={space: found for space, found in scores.items() if found is not None},
+    )
+
+
+def _score_space(
+    space: Space, labels: tuple[str, ...], judged: Sequence[Judged], models: Models
+) -> EmotionScores | None:
+    labelled = [one for one in judged if one.clip.emotion in labels]
+    if not labelled:
+        return None
+    truth = [str(one.clip.emotion) for one in labelled]
+    nothing = np.full(len(labels), np.nan)
+    spoken = np.array([one.emotions.text is not None for one in labelled])
+    if space == "korean":
+        answers = np.array([one.emotions.korean for one in labelled])
+        alone = np.array([nothing if one.emotions.text is None else one.emotions.text for one in labelled])
+    else:
+        answers = np.array([one.emotions.english for one in labelled])
+        alone = _voices(labelled, labels, models.fusion.voice_labels)
+    by_voice_alone = [labels[top] for top in answers[~spoken].argmax(axis=1)]
+    truth_unspoken = [label for label, is_spoken in zip(truth, spoken, strict=True) if not is_spoken]
+    return EmotionScores(
+        labels=labels,
+        n_without_speech=int((~spoken).sum()),
+        n_right_by_voice_alone=sum(map(str.__eq__, truth_unspoken, by_voice_alone)),
+        by_modality={
+            "text" if space == "korean" else "voice": score(labels, truth, alone, abstention_is_error=False),
+            "fused": score(labels, truth, np.where(spoken[:, np.newaxis], answers, np.nan), abstention_is_error=True),
+        },
+    )
+
+
+def _voices(judged: Sequence[Judged], labels: tuple[str, ...], voice_labels: tuple[str, ...]) -> Vector:
+    """Voice vectors in the space's order, shape (n_clips, n_labels); a label that the model lacks gets 0."""
+    voices = np.zeros((len(judged), len(labels)))
+    voices[:, [labels.index(label) for label in voice_labels]] = [one.emotions.voice for one in judged]
+    return voices
+
+
+def write_report(evaluation: Evaluation, models: Models, out: Path) -> None:
+    """Write `metrics.json`, `predictions.parquet` and `report.html` into a folder.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    from maeum.evaluation.report import render
+    from maeum.evaluation.table import write_table
+
+    out.mkdir(parents=True, exist_ok=True)
+    metrics = json.dumps(evaluation.metrics(), ensure_ascii=False, indent=2, allow_nan=False)
+    (out / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
+    write_table(evaluation, models.fusion, out / "predictions.parquet")
+    (out / "report.html").write_text(render(evaluation), encoding="utf-8")

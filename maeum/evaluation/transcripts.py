@@ -1,0 +1,101 @@
+"""Error rates of transcripts, counted by jiwer."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jiwer
+import numpy as np
+from scipy.stats import bootstrap
+
+CONFIDENCE = 0.95
+N_RESAMPLES = 1000
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure and its bootstrap interval over clips; the bounds are None where there are too few clips."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptScores:
+    """Error rates over all clips together: edits divided by the length of the references.
+
+    Attributes:
+        n_clips: clips with a reference.
+        n_empty: those of them where nothing was heard.
+        cer: by characters, spaces among them.
+        cer_without_spaces: by characters, for Korean, whose spacing is a matter of taste.
+        wer: by words.
+    """
+
+    n_clips: int
+    n_empty: int
+    cer: Interval
+    cer_without_spaces: Interval
+    wer: Interval
+
+
+def normalise_text(text: str) -> str:
+    """Prepare a text for comparison: NFC, punctuation removed, runs of white space folded to one space, stripped."""
+    kept = (char for char in unicodedata.normalize("NFC", text) if not unicodedata.category(char).startswith("P"))
+    return " ".join("".join(kept).split())
+
+
+def character_error_rate(reference: str, hypothesis: str) -> float | None:
+    """CER of one clip, with spaces; None when the reference holds nothing but punctuation."""
+    reference, hypothesis = normalise_text(reference), normalise_text(hypothesis)
+    return float(jiwer.cer(reference, hypothesis)) if reference else None
+
+
+def score_transcripts(references: Sequence[str], hypotheses: Sequence[str]) -> TranscriptScores | None:
+    """Compare transcripts with what was said.
+
+    Args:
+        references: what was said, one per clip. One that holds nothing but punctuation is left out.
+        hypotheses: what was heard, in the same order.
+
+    Returns:
+        The scores, or None when no reference is left.
+    """
+    pairs = [
+        (reference, normalise_text(hypothesis))
+        for reference, hypothesis in zip(map(normalise_text, references), hypotheses, strict=True)
+        if reference
+    ]
+    if not pairs:
+        return None
+    joined = [(reference.replace(" ", ""), hypothesis.replace(" ", "")) for reference, hypothesis in pairs]
+    return TranscriptScores(
+        n_clips=len(pairs),
+        n_empty=sum(not hypothesis for _, hypothesis in pairs),
+        cer=_rate([jiwer.process_characters(*pair) for pair in pairs]),
+        cer_without_spaces=_rate([jiwer.process_characters(*pair) for pair in joined]),
+        wer=_rate([jiwer.process_words(*pair) for pair in pairs]),
+    )
+
+
+def _rate(outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput]) -> Interval:
+    edits = np.array([output.substitutions + output.deletions + output.insertions for output in outputs])
+    lengths = np.array([output.hits + output.substitutions + output.deletions for output in outputs])
+    value = float(edits.sum() / lengths.sum())
+    if len(outputs) < 2:
+        return Interval(value, None, None)
+    found = bootstrap(
+        (edits, lengths),
+        lambda edits, lengths, axis: edits.sum(axis=axis) / lengths.sum(axis=axis),
+        paired=True,
+        confidence_level=CONFIDENCE,
+        n_resamples=N_RESAMPLES,
+        batch=100,
+        method="percentile",
+        random_state=np.random.default_rng(SEED),
+    ).confidence_interval
+    return Interval(value, float(found.low), float(found.high))
