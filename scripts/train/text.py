@@ -1,0 +1,184 @@
+"""Train the embedded text model: six Korean emotions from KOTE and GoEmotions-Korean, starting from nothing.
+
+Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--out models/embedded/text]
+
+`DIR/text` holds the data. Stages: vocabulary, pre-training, a student on two thirds of kote_val (its logits on the rest
+decide the bias and the temperature), the student on all of kote_val that is shipped, and its figures on kote_test,
+which no stage before has read. Everything finished is kept in the work folder, so that the same command goes on after
+an interruption. Beside the weights it writes `metrics.json`; the card quotes its figures.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import StratifiedKFold
+from text_check import CHECKS
+from text_data import LABELS, Comments, read_goemotions, read_kote
+from text_diary import diary_sentences
+from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, classify, fine_tune, make_lessons, n_grams, teach
+from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
+from text_pretrain import MAX_TOKENS, pretrain, save_tokenizer, train_tokenizer
+from tokenizers import Tokenizer
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    RobertaForSequenceClassification,
+    RobertaModel,
+)
+
+PRETRAINING_EPOCHS = 4
+SELECTION_PARTS = 3
+"""One of so many parts of kote_val is kept to choose the bias and the temperature; the shipped student reads all."""
+DIARY_PER_LABEL = 250
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Train the embedded text model on KOTE and GoEmotions-Korean.")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds text/")
+    parser.add_argument("--work", type=Path, default=Path("build/train/text"), help="for checkpoints")
+    parser.add_argument("--out", type=Path, default=Path("models/embedded/text"), help="for the finished model")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+class Trainer:
+    """What every student needs, loaded once."""
+
+    def __init__(self, data: Path, work: Path, seed: int) -> None:
+        self.seed, self.work, self.recipe = seed, work, Recipe()
+        self.kote, self.goemotions = read_kote(data / "text" / "kote_val.tsv"), read_goemotions(data / "text")
+        self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
+        texts = [*self.goemotions.texts, *self.kote.texts]
+        self.tokenizer: Tokenizer = train_tokenizer(texts, work / "tokenizer.json")
+        self.encoder: RobertaModel = pretrain(
+            self.kote.texts, self.goemotions, self.tokenizer, PRETRAINING_EPOCHS, work, seed
+        )
+        # As many as are read while fine-tuning; the teacher is asked about each.
+        drawn = np.random.default_rng(seed).permutation(len(self.goemotions.texts))
+        self.translated = self.goemotions.take(drawn[: self.recipe.epochs * GOEMOTIONS_PER_EPOCH])
+        self.n_grams = n_grams(self.kote.texts, self.translated.texts)
+
+    def student(self, rows: Labels, name: str) -> RobertaForSequenceClassification:
+        """Fine-tune on some rows of kote_val, or load what an earlier run kept under that name."""
+        kept = self.work / f"{name}-{self.seed}.pt"
+        seconds = kept.with_suffix(".json")
+        kote = self.kote.take(rows)
+        opinions = teach(self.n_grams[0][rows], kote.targets, self.n_grams[1], self.seed)
+        lessons = make_lessons(kote, self.translated, self.diary, opinions, self.recipe.teacher_share)
+        epochs = 0 if kept.exists() else self.recipe.epochs
+        began_s = time.monotonic()
+        model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, epochs, self.seed, name)
+        if kept.exists():
+            model.load_state_dict(torch.load(kept, weights_only=True))
+        else:
+            torch.save(model.state_dict(), kept)
+            seconds.write_text(json.dumps(time.monotonic() - began_s))
+        return model
+
+    def selection(self) -> tuple[Scores, Labels]:
+        """Logits and labels of the rows kept for selection, from a student that was not trained on them."""
+        several = self.kote.six.max(axis=1) < 1.0
+        strata = np.where(several, len(LABELS), self.kote.six.argmax(axis=1))
+        parts = StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata)
+        known, unseen = next(iter(parts))
+        asked = unseen[~several[unseen]]
+        model = self.student(known, "selection")
+        logits = classify(model, self.tokenizer, [self.kote.texts[row] for row in asked])
+        return logits, self.kote.six[asked].argmax(axis=1)
+
+    def minutes(self) -> dict[str, float]:
+        """Minutes that each stage took, over all runs that shared this work folder."""
+        spent = {"pretraining": torch.load(self.work / f"pretrained-{self.seed}.pt", weights_only=True)["seconds"]}
+        for path in sorted(self.work.glob(f"*-{self.seed}.json")):
+            spent[path.stem.removesuffix(f"-{self.seed}")] = json.loads(path.read_text())
+        return {stage: round(seconds / 60, 1) for stage, seconds in spent.items()}
+
+
+def save(model: RobertaForSequenceClassification, tokenizer: Tokenizer, out: Path) -> None:
+    """Write a folder that `from_pretrained` reads; float16 halves it, and it is loaded as the config says: float32."""
+    model.config.id2label = dict(enumerate(LABELS))
+    model.config.label2id = {label: index for index, label in enumerate(LABELS)}
+    model.config.problem_type = "single_label_classification"
+    model.save_pretrained(out, state_dict={name: tensor.half() for name, tensor in model.state_dict().items()})
+    save_tokenizer(tokenizer, out)
+
+
+def predict(folder: Path, texts: list[str]) -> Scores:
+    """Probabilities from the finished folder, shape (n, 6), computed the way the service does."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    probabilities = []
+    with torch.inference_mode():
+        for first in range(0, len(texts), 32):
+            batch = tokenizer(
+                texts[first : first + 32], truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt"
+            )
+            inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
+            probabilities.append(torch.softmax(model(**inputs).logits, dim=1).double().numpy())
+    return np.concatenate(probabilities)
+
+
+def test(folder: Path, trainer: Trainer, data: Path) -> dict[str, Any]:
+    """Figures on kote_test's rows with one label, beside TF-IDF with logistic regression, and on plain sentences."""
+    unseen = single(read_kote(data / "text" / "kote_test.tsv"))
+    labels = unseen.six.argmax(axis=1)
+    known, foreign = single(trainer.kote), single(trainer.goemotions)
+    plain = tfidf_probabilities(
+        [*known.texts, *foreign.texts], np.concatenate([known.six, foreign.six]).argmax(axis=1), unseen.texts
+    )
+    plain_kote = tfidf_probabilities(known.texts, known.six.argmax(axis=1), unseen.texts)
+    ours = predict(folder, unseen.texts)
+    sentences = [(label, sentence) for label, group in CHECKS.items() for sentence in group]
+    answers = predict(folder, [sentence for _, sentence in sentences]).argmax(axis=1)
+    wrong = {
+        sentence: f"{label} → {LABELS[answer]}"
+        for (label, sentence), answer in zip(sentences, answers, strict=True)
+        if LABELS[answer] != label
+    }
+    return {
+        "kote_test": measure(ours, labels, trainer.seed),
+        "tfidf_kote_and_goemotions": measure(plain, labels, trainer.seed),
+        "tfidf_kote": measure(plain_kote, labels, trainer.seed),
+        "macro_f1_gain_interval": gain_interval(labels, ours.argmax(axis=1), plain.argmax(axis=1), trainer.seed),
+        "plain_sentences": {"right": len(sentences) - len(wrong), "of": len(sentences), "wrong": wrong},
+    }
+
+
+def single(comments: Comments) -> Comments:
+    """Only the rows that point at exactly one of the six."""
+    return comments.take(comments.single)
+
+
+def main() -> None:
+    """Train, write the model, measure it."""
+    arguments = parse_arguments()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(arguments.data, arguments.work, arguments.seed)
+    logits, labels = trainer.selection()
+    bias, temperature = choose_bias(logits, labels)
+    model = trainer.student(np.arange(len(trainer.kote.texts)), "all")
+    head = model.classifier.out_proj
+    with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither
+        head.bias.add_(torch.from_numpy(bias).float()).div_(temperature)
+        head.weight.div_(temperature)
+    save(model, trainer.tokenizer, arguments.out)
+    figures = {
+        "temperature": temperature,
+        "bias": bias.tolist(),
+        "selection_part_of_kote_val": measure(softmax((logits + bias) / temperature), labels, trainer.seed),
+        **test(arguments.out, trainer, arguments.data),
+        "minutes": trainer.minutes(),
+    }
+    (arguments.out / "metrics.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps(figures, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
