@@ -69,4 +69,5 @@ def _data_uri(figure: Figure) -> str:
         # Only for measuring: the letters are drawn by the browser.
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from", category=UserWarning)
         figure.savefig(stream, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    _, start, rest = stream.getvalue().partition(b"<svg")  # without the DTD, which lives on the web
+    return "data:image/svg+xml;base64," + base64.b64encode(start + rest).decode("ascii")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maeum.assembly import build_fusion
-from maeum.errors import MaeumError, StartError
+from maeum.errors import MaeumError
 from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
 from maeum.evaluation.manifest import Clip, Manifest, read_manifest
 from maeum.fusion import Fusion
@@ -110,19 +110,21 @@ class _Run:
     async def _one(self, clip: Clip) -> Prediction | Failure:
         try:
             data = await asyncio.to_thread(read_upload, clip.file, self._settings.max_upload_bytes)
-            key = key_of(self._recipe, data, clip.gender, clip.language)
-            known = self._journal.get(key)
-            if known is not None:
-                return known
-            prediction = await self._ask(data, clip)
-        except StartError:
-            raise
         except MaeumError as error:
             return Failure(error.code, error.message)
         except FileNotFoundError:
             return Failure("file_not_found", "there is no such file")
         except OSError as error:
             return Failure("unreadable_file", f"the file cannot be read: {error.strerror}")
+        key = key_of(self._recipe, data, clip.gender, clip.language)
+        known = self._journal.get(key)
+        if known is not None:
+            return known
+        pipeline = await self._load()
+        try:
+            prediction = await _ask(pipeline, data, clip)
+        except MaeumError as error:
+            return Failure(error.code, error.message)
         except Exception as error:
             # A defect on one clip of an archive must not cost the others.
             _log.exception("event=unexpected_error")
@@ -130,15 +132,18 @@ class _Run:
         self._journal.put(key, clip.path, prediction)
         return prediction
 
-    async def _ask(self, data: bytes, clip: Clip) -> Prediction:
+    async def _load(self) -> Pipeline:
         async with self._loading:
             if self._pipeline is None:
                 self._pipeline = await asyncio.to_thread(build_local_pipeline, self._settings)
-        options = self._pipeline.options(clip.gender, clip.language, summary=False)
-        analysis = await self._pipeline.analyze(data, options)
-        return Prediction(
-            transcript=analysis.transcript.text,
-            duration_s=analysis.duration_s,
-            sentences=analysis.sentence_probabilities,
-            voice=tuple(analysis.voice_emotion.values()),
-        )
+            return self._pipeline
+
+
+async def _ask(pipeline: Pipeline, data: bytes, clip: Clip) -> Prediction:
+    analysis = await pipeline.analyze(data, pipeline.options(clip.gender, clip.language, summary=False))
+    return Prediction(
+        transcript=analysis.transcript.text,
+        duration_s=analysis.duration_s,
+        sentences=analysis.sentence_probabilities,
+        voice=tuple(analysis.voice_emotion.values()),
+    )

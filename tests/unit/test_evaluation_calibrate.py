@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maeum.calibration import combine, soften
+from maeum.errors import InvalidManifest
+from maeum.evaluation.calibrate import calibrate
+from maeum.evaluation.journal import Prediction
+from maeum.evaluation.manifest import Clip
+from maeum.evaluation.predict import Models
+from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection
+from maeum.models import ModelFolder
+from maeum.stages import Failure
+
+MODELS = Models(
+    {
+        "speech": ModelFolder("speech", Path(), "embedded:speech"),
+        "text": ModelFolder("text", Path(), "embedded:text"),
+        "voice": ModelFolder("voice", Path(), "embedded:voice"),
+    },
+    Fusion(Projection(), KO_LABELS, EN_LABELS),
+    frozenset({"ko"}),
+)
+
+
+def spoken(
+    labels: tuple[str, ...], n_clips: int, *, sharpness: float = 1.0, speakers: int = 0
+) -> tuple[list[Clip], list[Prediction | Failure]]:
+    """Clips whose words and voice point at the label, with noise.
+
+    The probabilities are those of the noise exactly, then sharpened: a temperature of `sharpness` mends them.
+    """
+    rng = np.random.default_rng(3)
+    clips: list[Clip] = []
+    predictions: list[Prediction | Failure] = []
+    for number in range(n_clips):
+        vector = rng.dirichlet(np.full(len(labels), 0.5))
+        emotion = labels[rng.choice(len(labels), p=vector)]
+        speaker = f"speaker {number % speakers}" if speakers else None
+        clips.append(Clip(number + 2, f"{number}.wav", Path(f"{number}.wav"), emotion=emotion, speaker=speaker))
+        sure = tuple(soften(vector, 1 / sharpness).tolist())
+        blank = tuple(rng.dirichlet(np.full(6, 50.0)).tolist())
+        text, voice = (sure, blank) if labels == KO_LABELS else (blank, sure)
+        predictions.append(Prediction(transcript="말", duration_s=1, sentences=(text,), voice=voice))
+    return clips, predictions
+
+
+@pytest.mark.parametrize("labels", [KO_LABELS, EN_LABELS])
+def test_the_temperature_that_spoilt_the_probabilities_is_found(labels: tuple[str, ...]) -> None:
+    clips, predictions = spoken(labels, 600, sharpness=3)
+    found = calibrate(clips, predictions, MODELS)
+    temperature = found.text_temperature if labels == KO_LABELS else found.voice_temperature
+    assert temperature == pytest.approx(3, rel=0.25)
+    assert found.space == ("korean" if labels == KO_LABELS else "english")
+    assert found.models == MODELS.names
+    assert found.fit is not None
+    assert found.fit.quality["weights"].log_loss < found.fit.quality["fixed"].log_loss
+    found.check_fits(MODELS.fusion, {str(kind): name for kind, name in MODELS.names.items()})
+
+
+def test_the_fusion_with_the_lower_log_loss_is_chosen_and_named() -> None:
+    # Labels told in reverse: only the regression can learn that.
+    clips, predictions = spoken(KO_LABELS, 300)
+    reverse = dict(zip(KO_LABELS, KO_LABELS[::-1], strict=True))
+    clips = [Clip(clip.line, clip.path, clip.file, emotion=reverse[str(clip.emotion)]) for clip in clips]
+    found = calibrate(clips, predictions, MODELS)
+    assert found.fusion == "stacked"
+    assert found.fit is not None
+    quality = found.fit.quality
+    assert quality["stacked"].log_loss < min(quality["weights"].log_loss, quality["fixed"].log_loss)
+    assert found.fit.reason.startswith("stacked fusion has the lower cross-validated log loss")
+    right = [
+        KO_LABELS[combine(MODELS.fusion, found, one.sentences, np.asarray(one.voice)).korean.argmax()] == clip.emotion
+        for clip, one in zip(clips, predictions, strict=True)
+        if isinstance(one, Prediction)
+    ]
+    assert np.mean(right) > quality["fixed"].accuracy + 0.1
+
+
+def test_what_cannot_be_used_is_left_out() -> None:
+    clips, predictions = spoken(KO_LABELS, 100)
+    predictions[0] = Failure("empty_audio", "nothing there")
+    predictions[1] = Prediction(transcript="", duration_s=1, sentences=(), voice=(1.0, 0, 0, 0, 0, 0))
+    clips[2] = Clip(4, "2.wav", Path("2.wav"))
+    found = calibrate(clips, predictions, MODELS).fit
+    assert found is not None
+    assert (found.n_clips, found.n_without_speech, found.n_folds) == (97, 1, 5)
+    assert sum(found.n_clips_per_label.values()) == 97
+    assert not found.speakers_kept_apart
+
+
+def test_speakers_are_kept_apart() -> None:
+    found = calibrate(*spoken(KO_LABELS, 120, speakers=3), MODELS).fit
+    assert found is not None
+    assert found.speakers_kept_apart
+    assert found.n_folds == 3
+
+
+def test_two_labels_are_enough() -> None:
+    clips, predictions = spoken(KO_LABELS, 200)
+    pairs = [pair for pair in zip(clips, predictions, strict=True) if pair[0].emotion in ("기쁨", "슬픔")]
+    found = calibrate([clip for clip, _ in pairs], [prediction for _, prediction in pairs], MODELS)
+    assert found.stacked is not None
+    assert found.stacked.labels == ("기쁨", "슬픔")
+
+
+def test_it_is_the_same_every_time() -> None:
+    assert calibrate(*spoken(KO_LABELS, 60), MODELS) == calibrate(*spoken(KO_LABELS, 60), MODELS)
+
+
+def test_too_little_is_refused_by_name() -> None:
+    clips, predictions = spoken(KO_LABELS, 100)
+    hurt = [index for index, clip in enumerate(clips) if clip.emotion == "상처"]
+    kept = [index for index in range(100) if index not in hurt[2:]]
+    with pytest.raises(InvalidManifest, match=r"at least 3 clips .* 2 of 상처") as caught:
+        calibrate([clips[index] for index in kept], [predictions[index] for index in kept], MODELS)
+    assert caught.value.code == "too_few_clips"
+    with pytest.raises(InvalidManifest, match="two labels"):
+        calibrate([clips[index] for index in hurt], [predictions[index] for index in hurt], MODELS)
+    with pytest.raises(InvalidManifest, match="no clip"):
+        calibrate([], [], MODELS)
+    with pytest.raises(InvalidManifest, match="one speaker"):
+        calibrate(*spoken(KO_LABELS, 100, speakers=1), MODELS)
+
+
+def test_both_label_spaces_at_once_are_refused() -> None:
+    korean, english = spoken(KO_LABELS, 30), spoken(EN_LABELS, 30)
+    with pytest.raises(InvalidManifest, match="both label spaces"):
+        calibrate([*korean[0], *english[0]], [*korean[1], *english[1]], MODELS)
+
+
+def test_a_missing_speaker_is_named() -> None:
+    clips, predictions = spoken(KO_LABELS, 60, speakers=3)
+    clips[5] = Clip(7, "5.wav", Path("5.wav"), emotion=clips[5].emotion)
+    with pytest.raises(InvalidManifest, match=r"line 7 .* no speaker"):
+        calibrate(clips, predictions, MODELS)

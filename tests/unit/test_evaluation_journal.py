@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from maeum.errors import InvalidManifest
+from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
+from maeum.models import ModelFolder
+from maeum.settings import PROJECT_DIR, Settings
+
+PREDICTION = Prediction(transcript="안녕", duration_s=1.25, sentences=((0.1, 0.9),), voice=(1 / 3, 2 / 3))
+
+
+def test_what_is_put_is_there_next_time(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "journal.jsonl"
+    with Journal(path) as journal:
+        assert journal.get("a") is None
+        journal.put("a", "a.wav", PREDICTION)
+        assert journal.get("a") == PREDICTION
+    with Journal(path) as journal:
+        assert journal.get("a") == PREDICTION
+
+
+def test_a_line_that_was_cut_off_is_computed_again(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.put("a", "a.wav", PREDICTION)
+        journal.put("b", "b.wav", PREDICTION)
+    path.write_bytes(path.read_bytes()[:-20])
+    with Journal(path) as journal:
+        assert journal.get("a") == PREDICTION
+        assert journal.get("b") is None
+        journal.put("b", "b.wav", PREDICTION)
+    with Journal(path) as journal:
+        assert journal.get("b") == PREDICTION
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidManifest, match="cannot be written"):
+        Journal(tmp_path / "file" / "journal.jsonl")
+
+
+def test_bytes_options_and_models_make_the_key() -> None:
+    keys = {
+        key_of(*facts)
+        for facts in (
+            ("models", b"bytes", "MALE", "ko"),
+            ("models", b"bytes", "FEMALE", "ko"),
+            ("models", b"bytes", "MALE", "en"),
+            ("models", b"other", "MALE", "ko"),
+            ("others", b"bytes", "MALE", "ko"),
+        )
+    }
+    assert len(keys) == 5
+
+
+def test_a_changed_model_makes_another_recipe(tmp_path: Path) -> None:
+    shutil.copytree(PROJECT_DIR / "models" / "embedded" / "voice", tmp_path / "voice")
+    folder = ModelFolder("voice", tmp_path / "voice", "folder:voice")
+    settings = Settings()
+    first = recipe(settings, {"voice": folder})
+    (tmp_path / "voice" / "README.md").write_text("other words")
+    assert recipe(settings, {"voice": folder}) == first
+    assert recipe(settings.model_copy(update={"text_weight": 0.1, "device": "cpu"}), {"voice": folder}) == first
+    (tmp_path / "voice" / "labels.json").write_text("[]")
+    assert recipe(settings, {"voice": folder}) != first

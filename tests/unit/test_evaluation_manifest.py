@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maeum.errors import InvalidManifest
+from maeum.evaluation.manifest import Clip, Manifest, read_manifest
+from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection
+
+FUSION = Fusion(Projection(), KO_LABELS, EN_LABELS)
+
+
+def read(folder: Path, content: str | bytes) -> Manifest:
+    path = folder / "clips.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_manifest(path, FUSION, frozenset({"ko", "en"}))
+
+
+def test_every_column_is_read(tmp_path: Path) -> None:
+    manifest = read(
+        tmp_path,
+        "\ufeffpath, text,emotion,gender,lang,speaker,note\n"
+        'sub/a.wav,"안녕, 잘",angry,female,EN,me,x\n/b.wav,,슬픔,,,,\n',
+    )
+    assert manifest.clips == (
+        Clip(2, "sub/a.wav", tmp_path / "sub/a.wav", "안녕, 잘", "ANGRY", "FEMALE", "en", "me"),
+        Clip(3, "/b.wav", Path("/b.wav"), None, "슬픔", "MALE", "ko", None),
+    )
+    assert manifest.ignored_columns == ("note",)
+
+
+def test_only_a_path_is_needed(tmp_path: Path) -> None:
+    assert read(tmp_path, "path\na.wav\n\nb.wav\n").clips[1].path == "b.wav"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("", "column path"),
+        ("text\nhello\n", "column path"),
+        ("path,text,text\na,b,c\n", "twice: text"),
+        ("path\n", "lists no clip"),
+        ("path,text\na.wav\n", "line 2"),
+        ("path,text\na.wav,b,c\n", "line 2"),
+        ("path,text\n,b\n", "line 2 of the manifest has no path"),
+        ("path,emotion\na.wav,기쁨\nb.wav,joy\n", "line 3 of the manifest: the emotion 'joy' is none of 기쁨"),
+        ("path,gender\na.wav,X\n", "line 2 of the manifest: gender must be"),
+        ("path,lang\na.wav,de\n", "does not transcribe 'de'"),
+        ('path\n"a.wav\n', "cannot be read"),
+        (b"path\n\xff\xfe\n", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: str | bytes, named: str) -> None:
+    with pytest.raises(InvalidManifest) as caught:
+        read(tmp_path, content)
+    assert named in caught.value.message
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidManifest, match=r"missing\.csv cannot be read: No such file"):
+        read_manifest(tmp_path / "missing.csv", FUSION, frozenset({"ko"}))

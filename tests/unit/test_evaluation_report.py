@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from maeum.evaluation.journal import Prediction
+from maeum.evaluation.manifest import Clip
+from maeum.evaluation.run import Evaluation, judge, write_report
+from maeum.fusion import EN_LABELS, KO_LABELS
+from maeum.stages import Failure
+from tests.unit.test_evaluation_calibrate import MODELS
+
+ROW = np.full(6, 0.02) + np.eye(6) * 0.88
+HOSTILE = '<script src="http://example.org/x.js">'
+
+
+def heard(text: str | None, voice: int, said: str = "말") -> Prediction:
+    sentences = () if text is None else (tuple(ROW[KO_LABELS.index(text)].tolist()),)
+    return Prediction(transcript=said, duration_s=2.0, sentences=sentences, voice=tuple(ROW[voice].tolist()))
+
+
+def clip(path: str, text: str | None = None, emotion: str | None = None) -> Clip:
+    return Clip(2, path, Path(path), text, emotion)
+
+
+JOY, FEAR = EN_LABELS.index("HAPPY"), EN_LABELS.index("FEAR")
+CLIPS = [
+    clip("joy.wav", "말", "기쁨"),
+    clip("hurt.wav", emotion="상처"),
+    clip("silence.wav", emotion="기쁨"),
+    clip("voice.wav", emotion="FEAR"),
+    clip(HOSTILE, HOSTILE),
+    clip("broken.wav", "말", "기쁨"),
+]
+OUTCOMES: list[Prediction | Failure] = [
+    heard("기쁨", JOY),
+    heard("기쁨", JOY),
+    heard(None, JOY, said=""),
+    heard("슬픔", FEAR),
+    heard("슬픔", FEAR, said="http://example.org/말"),
+    Failure("undecodable_audio", f"no audio {HOSTILE}"),
+]
+
+
+@pytest.fixture(scope="module")
+def evaluation() -> Evaluation:
+    return judge(Path("somewhere/clips.csv"), CLIPS, OUTCOMES, MODELS, None)
+
+
+@pytest.fixture(scope="module")
+def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("report") / "new"
+    write_report(evaluation, MODELS, out)
+    return out
+
+
+def test_korean_labels_meet_the_words_and_the_fused_vector(evaluation: Evaluation) -> None:
+    korean = evaluation.emotions["korean"]
+    assert list(korean.by_modality) == ["text", "fused"]
+    text, fused = korean.by_modality["text"], korean.by_modality["fused"]
+    assert text is not None
+    assert fused is not None
+    # The silent clip is no text, and an error of the fusion although the voice is right.
+    assert (text.n_clips, text.n_abstained, text.accuracy.value) == (2, 1, 0.5)
+    assert (fused.n_clips, fused.n_abstained) == (3, 1)
+    assert fused.accuracy.value == pytest.approx(1 / 3)
+    assert (korean.n_without_speech, korean.n_right_by_voice_alone) == (1, 1)
+
+
+def test_english_labels_meet_the_voice_and_the_vector_before_its_projection(evaluation: Evaluation) -> None:
+    english = evaluation.emotions["english"]
+    assert list(english.by_modality) == ["voice", "fused"]
+    voice, fused = english.by_modality["voice"], english.by_modality["fused"]
+    assert voice is not None
+    assert fused is not None
+    assert voice.per_label["FEAR"].recall == 1
+    assert fused.per_label["FEAR"].recall == 0  # sad words outweigh a frightened voice
+
+
+def test_metrics_are_plain_json(report: Path) -> None:
+    metrics = json.loads((report / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["n_clips"] == 6
+    assert metrics["n_failed"] == 1
+    assert [one["path"] for one in metrics["failed"]] == ["broken.wav"]
+    assert metrics["models"] == MODELS.names
+    assert metrics["manifest"] == "clips.csv"
+    assert metrics["transcripts"]["n_clips"] == 2
+    assert set(metrics["emotions"]) == {"korean", "english"}
+    assert set(metrics["emotions"]["korean"]["by_modality"]["text"]) >= {
+        *("accuracy", "macro_f1", "uar", "per_label", "confusion"),
+        *("ece", "reliability", "coverage", "risk", "aurc", "log_loss"),
+    }
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_the_page_asks_nobody_for_anything(report: Path) -> None:
+    html = (report / "report.html").read_text(encoding="utf-8")
+    page = _Page()
+    page.feed(html)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "base", "a"}
+    sources = [value or "" for _, attributes in page.tags for name, value in attributes.items() if name == "src"]
+    assert len(sources) == 8
+    assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
+    assert "url(" not in html
+    assert "default-src 'none'" in html
+    for source in sources:
+        svg = base64.b64decode(source.partition(",")[2]).decode()
+        assert not re.findall(r'(?:href|src)="(?!#|data:)', svg)
+        assert "<!DOCTYPE" not in svg
+        assert "@import" not in svg
+
+
+def test_what_came_from_outside_is_escaped(report: Path) -> None:
+    html = (report / "report.html").read_text(encoding="utf-8")
+    assert HOSTILE not in html
+    assert html.count("&lt;script src=&quot;") == 3  # path and reference among the worst, the failure's message
+    assert re.findall(r"https?://\S+", re.sub(r"&lt;script.*?&gt;|http://example.org/말", "", html)) == []
+
+
+def test_figures_keep_korean_as_text(report: Path) -> None:
+    html = (report / "report.html").read_text(encoding="utf-8")
+    figures = [base64.b64decode(data).decode() for data in re.findall(r"base64,([^\"]+)\"", html)]
+    assert any("기쁨</text>" in svg for svg in figures)
+
+
+def test_the_table_has_every_clip(report: Path, evaluation: Evaluation) -> None:
+    table = pq.read_table(report / "predictions.parquet")
+    assert table.column_names == [
+        *("path", "reference", "emotion", "gender", "language", "speaker"),
+        *("transcript", "cer", "duration_s", "n_sentences"),
+        *("text_top", *(f"text {label}" for label in KO_LABELS)),
+        *("voice_top", *(f"voice {label}" for label in EN_LABELS)),
+        *("fused_top", *(f"fused {label}" for label in KO_LABELS)),
+        *("fused_en_top", *(f"fused_en {label}" for label in EN_LABELS)),
+        *("error_code", "error_message"),
+    ]
+    rows = table.to_pylist()
+    assert [row["path"] for row in rows] == [one.path for one in CLIPS]
+    assert [row["error_code"] for row in rows] == [None] * 5 + ["undecodable_audio"]
+    assert rows[0]["cer"] == 0
+    assert rows[2]["text_top"] is None
+    assert rows[2]["fused_top"] == "기쁨"
+    assert rows[3]["fused 슬픔"] == pytest.approx(evaluation.judged[3].emotions.korean[5])
+    assert rows[5]["fused_top"] is None
+    assert json.loads(table.schema.metadata[b"maeum"])["models"] == MODELS.names
