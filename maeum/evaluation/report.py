@@ -22,12 +22,12 @@ _PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }}
+body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }}
 h1, h2, h3 {{ line-height: 1.2; margin-top: 2rem; }}
 table {{ border-collapse: collapse; margin: 1rem 0; }}
 th, td {{ border-bottom: 1px solid #d8dde4; padding: .25rem .7rem; text-align: right; vertical-align: top; }}
-th:first-child, td:first-child, .words td {{ text-align: left; }}
-.figures {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
+th:first-child, td:first-child, .words th, .words td {{ text-align: left; }}
+.figures {{ display: flex; flex-wrap: wrap; gap: 1rem; align-items: flex-start; }}
 img {{ max-width: 100%; height: auto; }}
 p, li {{ max-width: 46rem; }}
 .note {{ color: #566171; font-size: .9rem; }}

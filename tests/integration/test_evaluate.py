@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from maeum.cli import main
+from maeum.errors import ModelInvalid
 from maeum.evaluation.journal import JOURNAL_NAME
 from maeum.fusion import KO_LABELS
 from tests.conftest import DATA_DIR
@@ -150,6 +151,18 @@ def test_a_folder_that_cannot_be_made_is_2(tmp_path: Path, manifest: Path, capsy
     (tmp_path / "file").touch()
     assert main(["evaluate", str(manifest), "--out", str(tmp_path / "file" / "report")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_loaded_is_3(
+    tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(settings: object) -> None:
+        raise ModelInvalid("the text model's weights are damaged")
+
+    monkeypatch.setattr("maeum.evaluation.predict.build_local_pipeline", fail)
+    assert main(["evaluate", str(manifest), "--out", str(tmp_path)]) == 3
+    assert "weights are damaged" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_a_calibration_that_is_none_is_3(tmp_path: Path, manifest: Path) -> None:
