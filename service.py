@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from maeum import openapi, web
-from maeum.assembly import build_pipeline
+from maeum.assembly import build_pipeline, check_start
 from maeum.batching import batching_stages
 from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageFailed, StageOverloaded, StageTimeout
 from maeum.features import N_FRAMES, N_MFCC
@@ -43,6 +43,8 @@ ANALYZE_PATH = "/v1/analyze"
 
 _log = logging.getLogger("maeum.service")
 _settings = get_settings()
+# Here, so that a start without its models ends at once; in a worker the error would repeat with every restart.
+check_start(_settings)
 app = FastAPI(title="maeum", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(web.router)
 

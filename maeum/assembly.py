@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,25 +32,49 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
         StartError: a model is missing or invalid, has a label that the projection does not know, or is not what the
             calibration was fitted for.
     """
-    speech, text, voice = (resolve(kind, settings) for kind in ("speech", "text", "voice"))
+    parts = _read_parts(settings, check_hashes=True)
+    # librosa loads its parts on first use, which takes seconds: now, not in the first request.
+    voice_delta(Waveform(np.zeros(SAMPLE_RATE_HZ, np.float32)), parts.baselines.male)
+    return Pipeline(
+        stages=stages,
+        summarizer=Summarizer(settings),
+        fusion=parts.fusion,
+        baselines=parts.baselines,
+        languages=parts.languages,
+        model_names=parts.model_names,
+        max_duration_s=settings.max_duration_s,
+        calibration=parts.calibration,
+    )
+
+
+def check_start(settings: Settings) -> None:
+    """Find what would keep the service from starting, but for the weights: fast enough for every process to do.
+
+    Raises:
+        StartError: as `build_pipeline`, save that no file is hashed.
+    """
+    _read_parts(settings, check_hashes=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What a pipeline needs of the three models beside their weights."""
+
+    fusion: Fusion
+    baselines: Baselines
+    languages: frozenset[str]
+    model_names: dict[str, str]
+    calibration: Calibration | None
+
+
+def _read_parts(settings: Settings, *, check_hashes: bool) -> _Parts:
+    speech, text, voice = (resolve(kind, settings, check_hashes=check_hashes) for kind in ("speech", "text", "voice"))
     fusion = build_fusion(settings, text, voice)
     model_names: dict[str, str] = {folder.kind: folder.name for folder in (speech, text, voice)}
     calibration = Calibration.load(settings.calibration)
     if calibration is not None:
         calibration.check_fits(fusion, model_names)
-    baselines = Baselines.load(voice.path)
-    # librosa loads its parts on first use, which takes seconds: now, not in the first request.
-    voice_delta(Waveform(np.zeros(SAMPLE_RATE_HZ, np.float32)), baselines.male)
-    return Pipeline(
-        stages=stages,
-        summarizer=Summarizer(settings),
-        fusion=fusion,
-        baselines=baselines,
-        languages=supported_languages(speech.path),
-        model_names=model_names,
-        max_duration_s=settings.max_duration_s,
-        calibration=calibration,
-    )
+    return _Parts(fusion, Baselines.load(voice.path), supported_languages(speech.path), model_names, calibration)
 
 
 def build_fusion(settings: Settings, text: ModelFolder, voice: ModelFolder) -> Fusion:
