@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="model folder of an earlier run to start from")
     parser.add_argument("--work", type=Path, default=Path("build/speech"), help="sentences, speech, checkpoints")
     parser.add_argument("--hours", type=float, default=6.0, help="planned training time")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("models/embedded/speech"))
     parser.add_argument("--sentences", type=int, default=300, help="size of the larger test sets")
@@ -80,7 +81,7 @@ def main() -> None:
     sentences, held_out = prepare(arguments.data, arguments.work, arguments.seed)
     if not arguments.skip_training:
         speaking = speak(sentences, arguments.work, arguments.seed)
-        train(arguments.work, arguments.init, Recipe(arguments.hours, arguments.seed))
+        train(arguments.work, arguments.init, Recipe(arguments.hours, arguments.seed, arguments.learning_rate))
         speaking.terminate()
     export(arguments.work, arguments.out)
     figures = evaluate(arguments.out, held_out, arguments.data, arguments.sentences, arguments.seed)

@@ -151,7 +151,8 @@ class Encoder(nn.Module):
         if padding_stride is None or n >= N_POSITIONS:
             hidden = hidden[:, :n]
         else:
-            kept = torch.arange(n + padding_stride // 2, N_POSITIONS, padding_stride)
+            # A full window leaves less room than half a stride: then nothing of the padding is kept.
+            kept = torch.arange(min(n + padding_stride // 2, N_POSITIONS), N_POSITIONS, padding_stride)
             positions = torch.cat([positions, kept])
             hidden = torch.cat([hidden[:, :n], hidden[:, n : n + 1].expand(-1, len(kept), -1)], 1)
             if padding_stride > 1 and len(kept):

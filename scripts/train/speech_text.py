@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from faster_whisper.tokenizer import Tokenizer as FasterWhisperTokenizer
 from speech_diary import diary_line
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -131,4 +132,7 @@ def build_tokenizer(sentences: Iterable[str], vocabulary_size: int = 3000) -> To
     tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in SUPPRESSED_STRINGS])
     times = (f"<|{index * TIMESTAMP_STEP_S:.2f}|>" for index in range(N_TIMESTAMPS))
     tokenizer.add_special_tokens([*SPECIAL_TOKENS, *times])
+    space = tokenizer.encode(" ").ids[0]
+    if space in FasterWhisperTokenizer(tokenizer, multilingual=False).non_speech_tokens:
+        raise ValueError("faster-whisper would suppress the space")
     return tokenizer

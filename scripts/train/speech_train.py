@@ -24,6 +24,7 @@ from tqdm import tqdm
 LOG = logging.getLogger("speech")
 MIN_UTTERANCES = 3000
 WARM_START_PROGRESS = 0.35  # where in the curriculum a model begins that can already listen
+WARM_START_RATE = 0.6
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
 
@@ -56,16 +57,18 @@ def plan_step(progress: float, rng: random.Random) -> Plan:
         return Plan(6.0, 5, rng.choice((None, 8)), 0.1, 0.3)
     hardness = min(1.0, 0.3 + 1.2 * (progress - 0.3))
     kind = rng.random()
-    if kind < 0.06:  # the whole padding, as at inference
-        return Plan(rng.uniform(3.0, 12.0), 1, 1, hardness, 0.7)
+    late = progress >= 0.7  # longer windows, and timestamps as in faster-whisper's default decoding
+    timestamps = 0.85 if late else 0.7
+    if kind < 0.07:  # the whole padding, as at inference
+        return Plan(rng.uniform(3.0, 14.0), 1, 1, hardness, timestamps)
     stride = rng.choice((8, 12, 16, 24))
-    if kind < 0.46:
-        return Plan(5.5, 3, stride, hardness, 0.7)
-    if kind < 0.72:
-        return Plan(rng.uniform(7.0, 12.0), 2, stride, hardness, 0.7)
-    if kind < 0.86:
-        return Plan(rng.uniform(12.0, 20.0), 1, stride, hardness, 0.7)
-    return Plan(rng.choice((WINDOW_S, rng.uniform(20.0, WINDOW_S))), 1, stride, hardness, 0.7)
+    if kind < (0.34 if late else 0.46):
+        return Plan(5.5, 3, stride, hardness, timestamps)
+    if kind < (0.64 if late else 0.72):
+        return Plan(rng.uniform(7.0, 12.0), 2, stride, hardness, timestamps)
+    if kind < 0.9:
+        return Plan(rng.uniform(12.0, 20.0), 1, stride, hardness, timestamps)
+    return Plan(rng.choice((WINDOW_S, rng.uniform(20.0, WINDOW_S))), 1, stride, hardness, timestamps)
 
 
 class Trainer:
@@ -107,8 +110,9 @@ class Trainer:
         return WARM_START_PROGRESS + (1 - WARM_START_PROGRESS) * self.done if self.warm else self.done
 
     def learning_rate(self) -> float:
-        """Warm-up over 300 steps, flat to half of the time, then linear to 2 %."""
-        return self.recipe.learning_rate * min(1.0, (self.step + 1) / 300, max(0.02, 2 * (1 - self.done)))
+        """Warm-up over 300 steps, flat to 30 % of the time, then linear to 2 %; lower after a warm start."""
+        peak = self.recipe.learning_rate * (WARM_START_RATE if self.warm else 1.0)
+        return peak * min(1.0, (self.step + 1) / 300, max(0.02, (1 - self.done) / 0.7))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, CTC and guided-attention losses of one batch."""
