@@ -40,7 +40,7 @@ def test_alone_and_among_others_is_the_same(server: str, clips: list[Clip]) -> N
 
 def test_sixteen_clients_fill_batches(server: str, clips: list[Clip]) -> None:
     before = batches(server)
-    work = clips * 4
+    work = clips * 2
     random.Random(0).shuffle(work)
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda clip: analyze(server, clip), work))
