@@ -8,8 +8,10 @@ INSTALLED := $(VENV)/.installed
 
 .PHONY: serve test check format models clips lock build bench
 
+# A home for each port: BentoML keeps the metrics in its home, and a second server would wipe those of the first.
 serve: $(INSTALLED)
-	MAEUM_PROFILE=$(PROFILE) $(BIN)/bentoml serve service:Maeum --port $(PORT)
+	mkdir -p build/bentoml-$(PORT)
+	BENTOML_HOME=$(CURDIR)/build/bentoml-$(PORT) MAEUM_PROFILE=$(PROFILE) $(BIN)/bentoml serve service:Maeum --port $(PORT)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

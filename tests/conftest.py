@@ -97,7 +97,8 @@ def serve(log: Path, **environment: str) -> Iterator[str]:
         process = subprocess.Popen(
             command,
             cwd=PROJECT_DIR,
-            env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", **environment},
+            # A home of its own: BentoML keeps the metrics there, and the next server would wipe them.
+            env={**os.environ, "BENTOML_DO_NOT_TRACK": "True", "BENTOML_HOME": str(log.parent), **environment},
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
