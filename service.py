@@ -10,13 +10,11 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import bentoml
-import httpx
 import numpy as np
 from bentoml.exceptions import BentoMLException
 from fastapi import FastAPI
@@ -28,7 +26,7 @@ from starlette.responses import Response
 from maeum import openapi, web
 from maeum.assembly import build_pipeline, check_start
 from maeum.batching import batching_stages
-from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageFailed, StageOverloaded, StageTimeout
+from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded
 from maeum.features import N_FRAMES, N_MFCC
 from maeum.form import AnalyzeForm, read_form
 from maeum.pipeline import Analysis
@@ -37,6 +35,7 @@ from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
 from runners.base import SERVICE_OPTIONS
+from runners.calls import call_runner
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
@@ -49,27 +48,6 @@ app = FastAPI(title="maeum", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(web.router)
 
 
-def _call(name: str, runner: Any) -> Callable[[Any], Awaitable[list[Any]]]:
-    """Calls to a runner; what goes wrong on the way becomes one of maeum's errors."""
-
-    async def call(items: Any) -> list[Any]:
-        try:
-            results: list[Any] = await runner.to_async.run(items)
-        except (httpx.TimeoutException, TimeoutError) as error:
-            raise StageTimeout(f"the {name} runner did not answer in time") from error
-        except httpx.TransportError as error:
-            raise StageOverloaded(f"the {name} runner cannot be reached; try again later") from error
-        except BentoMLException as error:
-            if error.error_code in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-                raise StageOverloaded(f"the {name} runner has too much work; try again later") from error
-            if error.error_code == HTTPStatus.GATEWAY_TIMEOUT:
-                raise StageTimeout(f"the {name} runner did not answer in time") from error
-            raise StageFailed(f"the {name} runner failed") from error
-        return results
-
-    return call
-
-
 class AnalyzeInput(bentoml.IODescriptor):
     """The form as BentoML's clients and docs see it; on the server it is read by maeum's own form reader.
 
@@ -80,6 +58,8 @@ class AnalyzeInput(bentoml.IODescriptor):
     gender: str = "MALE"
     lang: str = "ko"
     summary: bool = True
+    voice_pooling: str = ""
+    baseline: str = ""
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> AnalyzeInput:
@@ -88,9 +68,7 @@ class AnalyzeInput(bentoml.IODescriptor):
             form = await read_form(request, _settings.max_upload_bytes)
         except MaeumError as error:
             raise _as_bentoml(error) from error
-        values: AnalyzeInput = cls.model_construct(
-            file=form.data, gender=form.gender, lang=form.lang, summary=form.summary
-        )
+        values: AnalyzeInput = cls.model_construct(file=form.data, **form.options())
         return values
 
 
@@ -106,16 +84,18 @@ class Maeum:
     def __init__(self) -> None:
         self._pipeline = build_pipeline(
             _settings,
-            batching_stages(_call("speech", self.speech), _call("text", self.text), _call("voice", self.voice)),
+            batching_stages(
+                call_runner("speech", self.speech), call_runner("text", self.text), call_runner("voice", self.voice)
+            ),
         )
         self._models_answered = False
         self._in_flight = 0
 
     @bentoml.api(route="/bentoml/analyze", input_spec=AnalyzeInput)
-    async def analyze(self, file: Any, gender: str, lang: str, summary: bool) -> AnalysisBody:
+    async def analyze(self, file: Any, **options: Any) -> AnalysisBody:
         """Analyse one recording, for BentoML's own clients."""
         try:
-            return AnalysisBody.of(await self._analyze(AnalyzeForm(file, gender, lang, summary)))
+            return AnalysisBody.of(await self._analyze(AnalyzeForm(file, **options)))
         except MaeumError as error:
             raise _as_bentoml(error) from error
 
@@ -127,19 +107,20 @@ class Maeum:
     @app.post(CONTRACT_PATH, **openapi.CONTRACT)
     async def analyze_contract(self, request: Request) -> Response:
         """Analyse one recording; answers the original's two keys."""
-        return _json(ContractBody.of(await self._analyze_upload(request)))
+        return _json(ContractBody.of(await self._analyze_upload(request, contract=True)))
 
-    async def _analyze_upload(self, request: Request) -> Analysis:
+    async def _analyze_upload(self, request: Request, *, contract: bool = False) -> Analysis:
         if self._in_flight >= _settings.max_in_flight:  # before the body is read: it would wait in memory
             raise StageOverloaded(f"{self._in_flight} requests are being worked on; try again later")
         self._in_flight += 1
         try:
-            return await self._analyze(await read_form(request, _settings.max_upload_bytes))
+            form = await read_form(request, _settings.max_upload_bytes)
+            return await self._analyze(form.contract() if contract else form)
         finally:
             self._in_flight -= 1
 
     async def _analyze(self, form: AnalyzeForm) -> Analysis:
-        return await self._pipeline.analyze(form.data, self._pipeline.options(form.gender, form.lang, form.summary))
+        return await self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
 
     async def __metrics__(self, metrics: str) -> str:
         """Leave out BentoML's batch sizes: they count calls, each of which already carries several requests' items."""

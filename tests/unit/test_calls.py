@@ -1,0 +1,103 @@
+"""Calls to a runner, over a real connection where connections are what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+import aiohttp
+import pytest
+from bentoml.exceptions import BentoMLException
+
+from maeum.errors import MaeumError, StageFailed, StageOverloaded, StageTimeout
+from runners.calls import call_runner
+
+
+class Runner:
+    """Stands where `bentoml.depends` puts a runner; each call takes the next outcome."""
+
+    def __init__(self, *outcomes: Any) -> None:
+        self.outcomes = list(outcomes)
+        self.to_async = self
+        self.asked: list[Any] = []
+
+    async def run(self, items: Any) -> list[Any]:
+        self.asked.append(items)
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return list(outcome)
+
+
+def ask(runner: Runner) -> list[Any]:
+    return asyncio.run(call_runner("speech", runner)(["item"]))
+
+
+GONE = aiohttp.ClientOSError(None, "Can not write request body")
+
+
+@pytest.mark.parametrize("n_lost", [0, 1, 2])
+@pytest.mark.parametrize("error", [GONE, aiohttp.ServerDisconnectedError()])
+def test_a_call_that_met_a_closing_connection_is_made_again(error: Exception, n_lost: int) -> None:
+    runner = Runner(*[error] * n_lost, ["result"])
+    assert ask(runner) == ["result"]
+    assert runner.asked == [["item"]] * (n_lost + 1)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "error", "n_asked"),
+    [
+        ([GONE] * 3, StageOverloaded, 3),
+        ([TimeoutError()], StageTimeout, 1),
+        ([aiohttp.ServerTimeoutError()], StageTimeout, 1),
+        ([aiohttp.ClientPayloadError()], StageOverloaded, 1),
+        ([BentoMLException("x", error_code=HTTPStatus.SERVICE_UNAVAILABLE)], StageOverloaded, 1),
+        ([BentoMLException("x", error_code=HTTPStatus.TOO_MANY_REQUESTS)], StageOverloaded, 1),
+        ([BentoMLException("x", error_code=HTTPStatus.GATEWAY_TIMEOUT)], StageTimeout, 1),
+        ([BentoMLException("x", error_code=HTTPStatus.INTERNAL_SERVER_ERROR)], StageFailed, 1),
+    ],
+)
+def test_what_goes_wrong_is_one_of_our_errors(outcomes: list[Any], error: type[MaeumError], n_asked: int) -> None:
+    runner = Runner(*outcomes)
+    with pytest.raises(error, match="the speech runner"):
+        ask(runner)
+    assert len(runner.asked) == n_asked
+
+
+class Client(Runner):
+    """Asks over HTTP with a pool of connections, as BentoML's client does."""
+
+    def __init__(self, port: int, session: aiohttp.ClientSession) -> None:
+        super().__init__()
+        self._port, self._session = port, session
+
+    async def run(self, items: Any) -> list[Any]:
+        async def body() -> Any:
+            yield b"item"
+
+        async with self._session.post(f"http://127.0.0.1:{self._port}/run", data=body()) as response:
+            return [await response.text()]
+
+
+def test_a_runner_that_closes_idle_connections_is_asked_again() -> None:
+    answered = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request of each connection, and close it when the next one begins, as after idle time."""
+        nonlocal answered
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        answered += 1
+        await reader.read(1)
+        writer.close()
+
+    async def both() -> list[list[Any]]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, aiohttp.ClientSession() as session:
+            call = call_runner("text", Client(server.sockets[0].getsockname()[1], session))
+            return [await call(["a"]), await call(["b"])]
+
+    assert asyncio.run(both()) == [["ok"], ["ok"]]
+    assert answered == 2
