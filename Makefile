@@ -5,6 +5,8 @@ PROFILE ?= embedded
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
+SUITES ?=
 
 .PHONY: serve test check format models clips lock build bench
 
@@ -36,6 +38,10 @@ clips: $(INSTALLED)
 build: $(INSTALLED)
 	$(BIN)/bentoml build
 
+# Every benchmark, or those in SUITES; a few minutes each.
+bench: $(BENCH_INSTALLED)
+	$(BIN)/python -m benchmarks $(SUITES)
+
 # A new lock from pyproject.toml, made in an environment of its own.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
@@ -47,4 +53,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+# The servers to compare with; no version in the lock changes.
+$(BENCH_INSTALLED): $(INSTALLED) benchmarks/requirements.txt
+	$(BIN)/pip install --quiet --no-deps --requirement benchmarks/requirements.txt
 	touch $@

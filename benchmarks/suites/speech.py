@@ -1,0 +1,78 @@
+"""Eight recordings in one batch against one after the other."""
+
+from __future__ import annotations
+
+import io
+import statistics
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from benchmarks.measure import Figure, alternate, ratio, seconds
+from benchmarks.suite import Run, Suite
+from maeum.assembly import load_speech
+from maeum.decoding import SAMPLE_RATE_HZ, Waveform
+from maeum.stages import SpeechItem, Transcript
+
+CLIPS = 8
+
+
+def run(run: Run) -> list[Figure]:
+    """Measure the profile's speech models."""
+    if run.profile == "embedded":
+        return _measure(run, "embedded", "tiny")
+    # `small` takes minutes a round without an accelerator.
+    sizes = ("tiny", "base", "small") if run.device == "cuda" else ("tiny", "base")
+    return [figure for size in sizes for figure in _measure(run, f"whisper-{size} shape", size)]
+
+
+def _measure(run: Run, name: str, size: str) -> list[Figure]:
+    settings = run.settings(speech_size=size)
+    engine, original = load_speech(settings), run.original(speech_size=size)
+    language = min(engine.languages)
+    items: list[SpeechItem] = []
+    same: list[bool] = []
+    texts: list[str] = []
+
+    def together(number: int) -> float:
+        items[:] = [SpeechItem(_pcm16(data), language) for data in run.clips.take(CLIPS)]
+        texts.clear()
+
+        def work() -> None:
+            texts.extend(r.text if isinstance(r, Transcript) else r.code for r in engine.transcribe(items))
+
+        return seconds(work)
+
+    def one_by_one(number: int) -> float:
+        heard: list[str] = []
+        duration_s = seconds(lambda: heard.extend(original.transcribe(_samples(item), language) for item in items))
+        same.extend(one == other for one, other in zip(texts, heard, strict=True))
+        return duration_s
+
+    a, b = alternate([together, one_by_one], run.rounds, report=run.say)
+    target = 4.0 if run.device == "cuda" else 2.0
+    return [
+        ratio(f"{name}, {CLIPS} clips of 10 s: times as fast", a, b, "s", target=target, inverse=True),
+        Figure(f"{name}: same text", statistics.mean(same), "", target=1.0),
+    ]
+
+
+def _pcm16(data: bytes) -> bytes:
+    samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+    return Waveform(soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)).to_pcm16()
+
+
+def _samples(item: SpeechItem) -> NDArray[np.float32]:
+    return np.frombuffer(item.pcm16, "<i2").astype(np.float32) / np.float32(32768)
+
+
+SUITE = Suite(
+    "speech",
+    "8 clips from 8 requests in one batch",
+    "one after the other, word times computed",
+    run,
+    rounds=4,
+    profiles=("embedded", "production-shapes"),
+)
