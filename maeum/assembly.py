@@ -9,7 +9,8 @@ import numpy as np
 
 from maeum.calibration import Calibration
 from maeum.decoding import SAMPLE_RATE_HZ, Waveform
-from maeum.features import Baselines, voice_delta
+from maeum.evidence import read_low_confidence
+from maeum.features import Baselines, VoicePooling, voice_deltas
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
 from maeum.models import ModelFolder, resolve
@@ -34,7 +35,7 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
     """
     parts = _read_parts(settings, check_hashes=True)
     # librosa loads its parts on first use, which takes seconds: now, not in the first request.
-    voice_delta(Waveform(np.zeros(SAMPLE_RATE_HZ, np.float32)), parts.baselines.male)
+    voice_deltas(Waveform(np.zeros(SAMPLE_RATE_HZ, np.float32)), parts.baselines.male, VoicePooling.FIRST)
     return Pipeline(
         stages=stages,
         summarizer=Summarizer(settings),
@@ -44,6 +45,8 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
         model_names=parts.model_names,
         max_duration_s=settings.max_duration_s,
         calibration=parts.calibration,
+        low_confidence=parts.low_confidence,
+        voice_pooling=VoicePooling(settings.voice_pooling),
     )
 
 
@@ -65,6 +68,7 @@ class _Parts:
     languages: frozenset[str]
     model_names: dict[str, str]
     calibration: Calibration | None
+    low_confidence: float
 
 
 def _read_parts(settings: Settings, *, check_hashes: bool) -> _Parts:
@@ -74,7 +78,14 @@ def _read_parts(settings: Settings, *, check_hashes: bool) -> _Parts:
     calibration = Calibration.load(settings.calibration)
     if calibration is not None:
         calibration.check_fits(fusion, model_names)
-    return _Parts(fusion, Baselines.load(voice.path), supported_languages(speech.path), model_names, calibration)
+    return _Parts(
+        fusion,
+        Baselines.load(voice.path),
+        supported_languages(speech.path),
+        model_names,
+        calibration,
+        read_low_confidence(speech.path),
+    )
 
 
 def build_fusion(settings: Settings, text: ModelFolder, voice: ModelFolder) -> Fusion:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 _TOP_STYLE = "bold cyan"
 _VOICE_LABELS_SHOWN = 3
-_WARNINGS = {"no_speech": "no speech was found: the voice alone decides"}
+_WARNINGS = {
+    "no_speech": "no speech was found: the voice alone decides",
+    "low_confidence": "the transcript is doubtful, and so are the emotions read from it",
+    "unexpected_language": "the speech seems to be in another language",
+}
 
 
 def print_card(console: Console, file: str, analysis: AnalysisBody) -> None:

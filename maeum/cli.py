@@ -1,4 +1,4 @@
-"""The command line: `maeum analyze`, `maeum evaluate`, `maeum calibrate` and `maeum models`.
+"""The command line: `maeum analyze`, `maeum baseline`, `maeum evaluate`, `maeum calibrate` and `maeum models`.
 
 Exit codes: 0 all went well, 1 a file or a model failed, 2 wrong usage, 3 the models or the settings do not allow a
 start, 130 interrupted, 141 whoever read the output has left.
@@ -60,8 +60,26 @@ def _parser() -> argparse.ArgumentParser:
         help="which baseline normalises the voice (default: %(default)s)",
     )
     analyze.add_argument("--lang", default="ko", help="language code for speech-to-text (default: %(default)s)")
+    analyze.add_argument(
+        "--voice-pooling",
+        choices=("first", "windows"),
+        default="",
+        help="what the voice is read from: the first 3.2 s, or every 3.2 s that hold speech",
+    )
+    analyze.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="the speaker's own baseline, from `maeum baseline`"
+    )
     analyze.add_argument("--no-summary", dest="summary", action="store_false", help="write no summary")
     analyze.add_argument("--json", action="store_true", help="JSON Lines on stdout: one object for each file")
+
+    baseline = commands.add_parser(
+        "baseline",
+        help="measure a speaker's own neutral voice",
+        description="Mean and deviation, over clips of one speaker's calm voice, of each clip's mean MFCCs. "
+        "`maeum analyze --baseline` and the form field `baseline` apply the result.",
+    )
+    baseline.add_argument("clips", nargs="+", metavar="CLIP", help="audio files, at least two; five or more are better")
+    baseline.add_argument("--out", type=Path, required=True, metavar="FILE", help="the baseline, as JSON")
 
     columns = "CSV with a header: path, and any of text, emotion, gender, lang, speaker"
     evaluate = commands.add_parser(
@@ -110,11 +128,12 @@ def _kind(text: str) -> str:
 def _run(arguments: argparse.Namespace) -> int:
     # Here, because `--help` and `--version` need none of it.
     from maeum.cli_analyze import analyze
+    from maeum.cli_baseline import baseline
     from maeum.cli_evaluate import calibrate, evaluate
     from maeum.cli_models import fetch_models, list_models, verify_models
     from maeum.errors import MaeumError, StartError
 
-    runs = {"analyze": analyze, "evaluate": evaluate, "calibrate": calibrate}
+    runs = {"analyze": analyze, "baseline": baseline, "evaluate": evaluate, "calibrate": calibrate}
     actions = {"list": list_models, "fetch": fetch_models, "verify": verify_models}
     run = runs[arguments.command] if arguments.command in runs else actions[arguments.action]
     try:

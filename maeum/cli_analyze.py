@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from maeum.errors import MaeumError
+from maeum.errors import InvalidField, MaeumError
 from maeum.settings import get_settings
 
 if TYPE_CHECKING:
@@ -39,13 +39,16 @@ def analyze(arguments: argparse.Namespace) -> int:
         StartError: a model or a setting does not allow a start.
         MaeumError: the options do not fit the models.
     """
+    baseline = read_baseline(arguments.baseline) if arguments.baseline else ""
     with _Report(len(arguments.files), as_json=arguments.json) as report:
         # Here, because the models' libraries take seconds to import.
         from maeum.local import build_local_pipeline
 
         settings = get_settings()
         pipeline = build_local_pipeline(settings)
-        options = pipeline.options(arguments.gender, arguments.lang, arguments.summary)
+        options = pipeline.options(
+            arguments.gender, arguments.lang, arguments.summary, arguments.voice_pooling, baseline
+        )
         report.models_loaded()
 
         async def run() -> int:
@@ -58,6 +61,18 @@ def analyze(arguments: argparse.Namespace) -> int:
             return n_failed
 
         return 1 if asyncio.run(run()) else 0
+
+
+def read_baseline(path: Path) -> str:
+    """The text of a file that `maeum baseline` wrote.
+
+    Raises:
+        InvalidField: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidField(f"the baseline {path.name} cannot be read", code="invalid_baseline") from error
 
 
 async def analyze_files(

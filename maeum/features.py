@@ -1,7 +1,10 @@
-"""Voice features: MFCCs relative to the neutral voice of a gender."""
+"""Voice features: MFCCs relative to the neutral voice of a gender or of one speaker."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -17,6 +20,9 @@ from maeum.errors import InvalidField, ModelInvalid, ModelMissing
 N_MFCC = 13
 N_FRAMES = 100
 _EPSILON = 1e-8  # the original's guard against a deviation of 0
+_WINDOW_S = N_FRAMES * 512 / SAMPLE_RATE_HZ
+_MAX_COEFFICIENT = 10_000.0  # MFCCs of full-scale audio stay under 2,000
+_MIN_DEVIATION = 0.01
 
 
 class Gender(StrEnum):
@@ -38,12 +44,81 @@ class Gender(StrEnum):
             raise InvalidField("gender must be MALE or FEMALE", code="invalid_gender") from None
 
 
+class VoicePooling(StrEnum):
+    """Which part of a recording the voice network hears."""
+
+    FIRST = "first"
+    WINDOWS = "windows"
+
+    @classmethod
+    def parse(cls, value: str) -> VoicePooling:
+        """Read `first` or `windows` in any case.
+
+        Raises:
+            InvalidField: anything else (code `invalid_voice_pooling`).
+        """
+        try:
+            return cls(value.strip().lower())
+        except ValueError:
+            raise InvalidField("voice_pooling must be first or windows", code="invalid_voice_pooling") from None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Baseline:
     """Means and deviations of the 13 MFCCs of neutral speech, each float32, shape (13,)."""
 
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
+
+    @classmethod
+    def of_clips(cls, waveforms: Sequence[Waveform]) -> Baseline:
+        """A speaker's own baseline: mean and deviation, over clips, of each clip's mean MFCC vector.
+
+        Raises:
+            ValueError: fewer than two clips, or clips without any difference, which have no deviation.
+        """
+        if len(waveforms) < 2:
+            raise ValueError("a baseline takes at least two clips")
+        means = np.stack([mfcc(waveform).mean(axis=0) for waveform in waveforms])
+        baseline = cls(means.mean(axis=0, dtype=np.float32), means.std(axis=0, dtype=np.float32))
+        if baseline.std.min() < _MIN_DEVIATION:
+            raise ValueError("the clips are too much alike: a deviation would be 0")
+        return baseline
+
+    @classmethod
+    def parse(cls, text: str) -> Baseline:
+        """Read `{"mean": [13 numbers], "std": [13 numbers]}`, as `to_json` writes it; other keys are ignored.
+
+        Raises:
+            InvalidField: it is not that, or a number is out of bounds (code `invalid_baseline`).
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            raise _invalid_baseline("must be a JSON object with mean and std")
+        rows = [values.get("mean"), values.get("std")]
+        if not all(isinstance(row, list) and len(row) == N_MFCC and all(map(_is_coefficient, row)) for row in rows):
+            raise _invalid_baseline(f"needs {N_MFCC} numbers of at most {_MAX_COEFFICIENT:.0f} in mean and in std")
+        mean, std = np.array(rows, np.float32)
+        if std.min() < _MIN_DEVIATION:
+            raise _invalid_baseline(f"must not have a deviation under {_MIN_DEVIATION}")
+        return cls(mean, std)
+
+    def to_json(self) -> str:
+        """The text that `parse` reads."""
+        values = {"mean": self.mean.astype(float).round(4).tolist(), "std": self.std.astype(float).round(4).tolist()}
+        return json.dumps(values)
+
+
+def _is_coefficient(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) <= _MAX_COEFFICIENT and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _invalid_baseline(what: str) -> InvalidField:
+    return InvalidField(f"baseline {what}", code="invalid_baseline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +162,34 @@ def mfcc(waveform: Waveform) -> NDArray[np.float32]:
     return frames.T.astype(np.float32, copy=False)
 
 
-def voice_delta(waveform: Waveform, baseline: Baseline) -> NDArray[np.float32]:
-    """The voice network's input for one clip, not yet transposed.
+def voice_deltas(waveform: Waveform, baseline: Baseline, pooling: VoicePooling) -> NDArray[np.float32]:
+    """The voice network's inputs for one clip, not yet transposed.
 
     Returns:
-        float32, shape (100, 13): the first 3.2 s of MFCCs, zero-padded, as deviations from the baseline.
+        float32, shape (n, 100, 13): windows of 3.2 s of MFCCs one after the other, as deviations from the baseline. The
+        first is zero-padded if need be; a rest of less than half a window is left out. With `first` pooling n is 1.
     """
-    frames = mfcc(waveform)[:N_FRAMES]
-    padded = np.zeros((N_FRAMES, N_MFCC), np.float32)
-    padded[: len(frames)] = frames
-    delta: NDArray[np.float32] = (padded - baseline.mean) / (baseline.std + np.float32(_EPSILON))
-    return delta
+    frames = mfcc(waveform)
+    n = 1 if pooling is VoicePooling.FIRST else max(1, (len(frames) + N_FRAMES // 2) // N_FRAMES)
+    padded = np.zeros((n * N_FRAMES, N_MFCC), np.float32)
+    padded[: len(frames)] = frames[: len(padded)]
+    deltas: NDArray[np.float32] = (padded - baseline.mean) / (baseline.std + np.float32(_EPSILON))
+    return deltas.reshape(n, N_FRAMES, N_MFCC)
+
+
+def windows_with_speech(n: int, spans: Sequence[tuple[float, float]]) -> list[int]:
+    """Which of `n` windows hold speech for at least half of their 3.2 s; if none does, the one that holds most.
+
+    Args:
+        n: number of windows, at least 1.
+        spans: where there is speech, (start, end) in seconds.
+    """
+    seconds = [
+        sum(max(0.0, min(end, (k + 1) * _WINDOW_S) - max(start, k * _WINDOW_S)) for start, end in spans)
+        for k in range(n)
+    ]
+    held = [k for k in range(n) if seconds[k] >= _WINDOW_S / 2]
+    return held or [int(np.argmax(seconds))]
 
 
 def _read_13(path: Path) -> NDArray[np.float32]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -13,17 +14,28 @@ from maeum.errors import InvalidField, MalformedForm, NoFile, UploadTooLarge
 
 # Room for boundaries, headers and the small fields around the file.
 _ENVELOPE_BYTES = 64 * 1024
+_MAX_BASELINE_BYTES = 16 * 1024
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
 class AnalyzeForm:
-    """One request's form. `gender` and `lang` are as sent; the pipeline checks them."""
+    """One request's form. All but `summary` is as sent; the pipeline checks it. Empty text: not given."""
 
     data: bytes
     gender: str = "MALE"
     lang: str = "ko"
     summary: bool = True
+    voice_pooling: str = ""
+    baseline: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """All but the audio, by name."""
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "data"}
+
+    def contract(self) -> AnalyzeForm:
+        """Without the fields that the original's route does not know."""
+        return replace(self, voice_pooling="", baseline="")
 
 
 class _Parser(MultiPartParser):
@@ -41,7 +53,7 @@ class _Parser(MultiPartParser):
 
 
 async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
-    """Read `file`, `gender`, `lang` and `summary`, counting bytes while they arrive.
+    """Read `file` and the optional fields of `AnalyzeForm`, counting bytes while they arrive.
 
     Args:
         request: a POST whose body was not read yet.
@@ -51,7 +63,7 @@ async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
         NoFile: no multipart form, or no file in its field `file`.
         UploadTooLarge: more bytes than allowed, announced or sent.
         MalformedForm: the body is no valid multipart form, or breaks off.
-        InvalidField: `summary` is no truth value, or a text field came as a file.
+        InvalidField: `summary` is no truth value, or a text field other than `baseline` came as a file.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
@@ -87,8 +99,24 @@ async def _to_form(form: FormData, max_upload_bytes: int) -> AnalyzeForm:
     if summary not in _BOOLEANS:
         raise InvalidField("summary must be true or false", code="invalid_summary")
     return AnalyzeForm(
-        await upload.read(), _text(form, "gender", "MALE"), _text(form, "lang", "ko"), _BOOLEANS[summary]
+        await upload.read(),
+        _text(form, "gender", "MALE"),
+        _text(form, "lang", "ko"),
+        _BOOLEANS[summary],
+        _text(form, "voice_pooling", ""),
+        await _baseline(form),
     )
+
+
+async def _baseline(form: FormData) -> str:
+    """The field `baseline`, as text or as the file that `maeum baseline` wrote."""
+    value = form.get("baseline", "")
+    if not isinstance(value, UploadFile):
+        return value
+    if (value.size or 0) > _MAX_BASELINE_BYTES:
+        raise InvalidField("baseline is too large", code="invalid_baseline")
+    # What is no UTF-8 is no JSON either, and the pipeline says so.
+    return (await value.read()).decode(errors="replace") or "empty"
 
 
 def _text(form: FormData, name: str, default: str) -> str:

@@ -49,7 +49,7 @@ _LAYOUTS: dict[ModelKind, _Layout] = {
         weights=("model.bin",),
         # Without its tokenizer.json faster-whisper fetches another model's from the hub while it loads.
         required=(("config.json",), ("tokenizer.json",), ("vocabulary.json", "vocabulary.txt")),
-        optional=("preprocessor_config.json",),
+        optional=("preprocessor_config.json", "thresholds.json"),
     ),
     "text": _Layout(
         # safetensors first: no pickle is involved.

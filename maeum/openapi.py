@@ -16,13 +16,34 @@ _GENDER = {
 }
 _LANG = {"type": "string", "default": "ko", "description": "Language code for speech-to-text."}
 _SUMMARY = {"type": "boolean", "default": True, "description": "Whether to write a summary."}
+_VOICE_POOLING = {
+    "type": "string",
+    "enum": ["first", "windows"],
+    "default": "first",
+    "description": "What the voice is read from: the first 3.2 s, or every 3.2 s that hold speech.",
+}
+_BASELINE = {
+    "type": "string",
+    "description": 'The speaker\'s own baseline, `{"mean": [13 numbers], "std": [13 numbers]}`, in place of the '
+    "gender's; `maeum baseline` makes it. Sent as text or as a file.",
+}
 
 _ANALYSIS_EXAMPLE = {
     "transcript": {
         "text": "오늘 친구를 만나서 정말 기뻤다.",
         "language": "ko",
         "duration_s": 2.61,
-        "segments": [{"start_s": 0.0, "end_s": 2.5, "text": "오늘 친구를 만나서 정말 기뻤다."}],
+        "confidence": 0.93,
+        "segments": [
+            {
+                "start_s": 0.0,
+                "end_s": 2.5,
+                "text": "오늘 친구를 만나서 정말 기뻤다.",
+                "avg_logprob": -0.07,
+                "no_speech_prob": 0.0,
+                "compression_ratio": 0.86,
+            }
+        ],
     },
     "emotion": {
         "labels": ["기쁨", "당황", "분노", "불안", "상처", "슬픔"],
@@ -51,7 +72,7 @@ def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, 
     errors = {
         400: "No file, or no multipart form",
         413: "More bytes or seconds than allowed",
-        422: "Empty or undecodable audio, wrong gender or lang",
+        422: "Empty or undecodable audio, or a field with a wrong value",
         503: "More work than can be done in time",
     }
     return {
@@ -84,7 +105,14 @@ def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, 
 
 
 ANALYZE = _operation(
-    {"file": _FILE, "gender": _GENDER, "lang": _LANG, "summary": _SUMMARY},
+    {
+        "file": _FILE,
+        "gender": _GENDER,
+        "lang": _LANG,
+        "summary": _SUMMARY,
+        "voice_pooling": _VOICE_POOLING,
+        "baseline": _BASELINE,
+    },
     AnalysisBody,
     _ANALYSIS_EXAMPLE,
     ErrorBody,

@@ -8,6 +8,7 @@ bytes → decode → Waveform ─┬→ speech → Transcript → sentences ─�
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,10 +18,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maeum.batching import MAX_VOICES
 from maeum.calibration import Calibration, combine
 from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, StageFailed, UnsupportedLanguage
-from maeum.features import Baselines, Gender, voice_delta
+from maeum.evidence import AVG_LOGPROB, warnings
+from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.fusion import Fusion, Vector
 from maeum.sentences import split_sentences
 from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
@@ -31,11 +34,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a caller may choose for one recording, already checked."""
+    """What a caller may choose for one recording, already checked.
+
+    Args:
+        gender: whose baseline normalises the voice.
+        language: code for speech-to-text.
+        summary: whether to write one.
+        voice_pooling: which part of the recording the voice network hears.
+        baseline: the speaker's own, in place of the gender's.
+    """
 
     gender: Gender = Gender.MALE
     language: str = "ko"
     summary: bool = True
+    voice_pooling: VoicePooling = VoicePooling.FIRST
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +100,8 @@ class Pipeline:
         model_names: name per stage, for the answer.
         max_duration_s: longest accepted recording in seconds.
         calibration: fitted by `maeum calibrate`; None: the reference's formula.
+        low_confidence: confidence, 0..1, under which this speech model's transcripts get a warning.
+        voice_pooling: where a caller does not choose.
     """
 
     stages: Stages
@@ -97,12 +112,22 @@ class Pipeline:
     model_names: dict[str, str]
     max_duration_s: float = 600.0
     calibration: Calibration | None = None
+    low_confidence: float = math.exp(AVG_LOGPROB)
+    voice_pooling: VoicePooling = VoicePooling.FIRST
 
-    def options(self, gender: str = "MALE", lang: str = "ko", summary: bool = True) -> Options:
+    def options(
+        self,
+        gender: str = "MALE",
+        lang: str = "ko",
+        summary: bool = True,
+        voice_pooling: str = "",
+        baseline: str = "",
+    ) -> Options:
         """Check what a caller asks for; empty text counts as not given.
 
         Raises:
-            InvalidField: gender is neither `MALE` nor `FEMALE`, or lang is no language code.
+            InvalidField: gender is neither `MALE` nor `FEMALE`, lang is no language code, voice_pooling neither `first`
+                nor `windows`, or baseline not what `Baseline.parse` reads.
             UnsupportedLanguage: the speech model does not know `lang`.
         """
         language = lang.strip().lower() or "ko"
@@ -115,7 +140,13 @@ class Pipeline:
             raise UnsupportedLanguage(
                 f"the speech model {self.model_names['speech']} does not transcribe {language!r}; it knows {known}"
             )
-        return Options(Gender.parse(gender.strip() or "MALE"), language, summary)
+        return Options(
+            Gender.parse(gender.strip() or "MALE"),
+            language,
+            summary,
+            VoicePooling.parse(voice_pooling) if voice_pooling.strip() else self.voice_pooling,
+            Baseline.parse(baseline) if baseline.strip() else None,
+        )
 
     async def analyze(self, data: bytes, options: Options) -> Analysis:
         """Analyse one recording.
@@ -134,12 +165,12 @@ class Pipeline:
         async with _together() as group:
             hearing = group.create_task(self._speech(waveform, options, clock))
             measuring = group.create_task(self._features(waveform, options, clock))
-        transcript, delta = hearing.result(), measuring.result()
+        transcript, deltas = hearing.result(), measuring.result()
         sentences = split_sentences(transcript.text)
         # The voice waits for the words: recordings that were transcribed in one batch share the next batches too.
         async with _together() as group:
             reading = group.create_task(self._text(sentences, clock))
-            listening = group.create_task(self._voice(delta, clock))
+            listening = group.create_task(self._voice(deltas, transcript, clock))
             summarizing = group.create_task(self._summary(transcript, bool(sentences), options, clock))
         read, voice, summary = reading.result(), listening.result(), summarizing.result()
         with clock.measure("fuse"):
@@ -153,7 +184,7 @@ class Pipeline:
             text_emotion=None if emotions.text is None else _by_label(self.fusion.text_labels, emotions.text),
             voice_emotion=_by_label(self.fusion.voice_labels, emotions.voice),
             summary=summary,
-            warnings=("no_speech",) if emotions.text is None else (),
+            warnings=warnings(transcript, options.language, self.low_confidence) if sentences else ("no_speech",),
             models={**self.model_names, "summary": self.summarizer.model},
             timings_ms=clock.finish(),
             fused_en=_by_label(self.fusion.projection.en_labels, emotions.english),
@@ -167,7 +198,8 @@ class Pipeline:
 
     async def _features(self, waveform: Waveform, options: Options, clock: _Clock) -> NDArray[np.float32]:
         with clock.measure("features"):
-            return await asyncio.to_thread(voice_delta, waveform, self.baselines.of(options.gender))
+            baseline = options.baseline or self.baselines.of(options.gender)
+            return await asyncio.to_thread(voice_deltas, waveform, baseline, options.voice_pooling)
 
     async def _text(self, sentences: list[str], clock: _Clock) -> list[Probabilities]:
         if not sentences:
@@ -175,9 +207,14 @@ class Pipeline:
         with clock.measure("text"):
             return [_good(result) for result in await self.stages.text.run(sentences)]
 
-    async def _voice(self, delta: NDArray[np.float32], clock: _Clock) -> Vector:
+    async def _voice(self, deltas: NDArray[np.float32], transcript: Transcript, clock: _Clock) -> Vector:
         with clock.measure("voice"):
-            return np.asarray(_good((await self.stages.voice.run(delta[np.newaxis]))[0]))
+            heard = deltas[windows_with_speech(len(deltas), transcript.speech_spans)]
+            rows: list[Probabilities] = []
+            for start in range(0, len(heard), MAX_VOICES):
+                rows.extend(_good(row) for row in await self.stages.voice.run(heard[start : start + MAX_VOICES]))
+            mean: Vector = np.mean(rows, axis=0)
+            return mean
 
     async def _summary(self, transcript: Transcript, has_sentences: bool, options: Options, clock: _Clock) -> Summary:
         if not options.summary:

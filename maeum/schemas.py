@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from maeum.errors import MaeumError
+from maeum.evidence import confidence
 from maeum.pipeline import Analysis
 
 
@@ -15,11 +16,14 @@ class _Frozen(BaseModel):
 
 
 class SegmentBody(_Frozen):
-    """A stretch of the transcript."""
+    """A stretch of the transcript, and what the decoder knew of the text that it belongs to."""
 
     start_s: float
     end_s: float
     text: str
+    avg_logprob: float = Field(description="Mean log-probability of the tokens.")
+    no_speech_prob: float = Field(description="Probability that nothing is said there.")
+    compression_ratio: float = Field(description="Above 2.4 the text repeats itself.")
 
 
 class TranscriptBody(_Frozen):
@@ -28,6 +32,7 @@ class TranscriptBody(_Frozen):
     text: str
     language: str
     duration_s: float = Field(description="Length of the recording in seconds.")
+    confidence: float | None = Field(description="How sure the speech model is, 0 to 1; null when nothing was said.")
     segments: list[SegmentBody]
 
 
@@ -64,7 +69,7 @@ class AnalysisBody(_Frozen):
     text_emotion: dict[str, float] | None = Field(description="Votes of the sentences; null when nothing was said.")
     voice_emotion: dict[str, float]
     summary: SummaryBody
-    warnings: list[str]
+    warnings: list[str] = Field(description="Any of no_speech, low_confidence, unexpected_language.")
     models: ModelsBody
     timings_ms: dict[str, float]
 
@@ -72,14 +77,23 @@ class AnalysisBody(_Frozen):
     def of(cls, analysis: Analysis) -> AnalysisBody:
         """Lay an analysis out for JSON."""
         transcript, summary = analysis.transcript, analysis.summary
+        sure = confidence(transcript.segments)
         top = max(range(len(analysis.labels)), key=analysis.probabilities.__getitem__)
         return cls(
             transcript=TranscriptBody(
                 text=transcript.text,
                 language=analysis.language,
                 duration_s=round(analysis.duration_s, 3),
+                confidence=None if sure is None else round(sure, 4),
                 segments=[
-                    SegmentBody(start_s=segment.start_s, end_s=segment.end_s, text=segment.text)
+                    SegmentBody(
+                        start_s=segment.start_s,
+                        end_s=segment.end_s,
+                        text=segment.text,
+                        avg_logprob=round(segment.avg_logprob, 4),
+                        no_speech_prob=round(segment.no_speech_prob, 4),
+                        compression_ratio=round(segment.compression_ratio, 4),
+                    )
                     for segment in transcript.segments
                 ],
             ),

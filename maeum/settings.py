@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     projection_file: Path | None = Field(
         None, description="JSON file with other label names and projection matrices; see “Other labels”."
     )
+    voice_pooling: Literal["first", "windows"] = Field(
+        "first", description="What the voice is read from: the first 3.2 s, or all windows of 3.2 s that hold speech."
+    )
     calibration: Path | None = Field(
         None, description="JSON file that `maeum calibrate` wrote; it takes the place of the weights."
     )

@@ -36,19 +36,35 @@ class SpeechItem:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of transcript with its place in the recording, in seconds."""
+    """A stretch of transcript with its place in the recording, in seconds, and what the decoder knew of it.
+
+    Args:
+        avg_logprob: mean log-probability of the tokens that were decoded together with it.
+        no_speech_prob: probability that there was nothing to decode.
+        compression_ratio: bytes of that text by its compressed bytes; high when it repeats itself.
+    """
 
     start_s: float
     end_s: float
     text: str
+    avg_logprob: float = 0.0
+    no_speech_prob: float = 0.0
+    compression_ratio: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said: `text` is NFC-normalised and stripped; empty when nothing was."""
+    """What was said: `text` is NFC-normalised and stripped; empty when nothing was.
+
+    Args:
+        speech_spans: where the voice activity detection found speech, (start, end) in seconds.
+        heard_language: what a multilingual model hears, and its probability; None when it is not multilingual.
+    """
 
     text: str
     segments: tuple[Segment, ...] = ()
+    speech_spans: tuple[tuple[float, float], ...] = ()
+    heard_language: tuple[str, float] | None = None
 
 
 Items_contra = TypeVar("Items_contra", contravariant=True)

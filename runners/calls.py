@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +18,7 @@ _ATTEMPTS = 3
 _PAUSE_S = 0.05
 
 
-def call_runner(name: str, runner: Any) -> Callable[[Any], Awaitable[list[Any]]]:
+def call_runner(name: str, runner: Any) -> Callable[[Any], Coroutine[Any, Any, list[Any]]]:
     """Calls to the batch method of a runner.
 
     Args:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,19 @@ import numpy as np
 from faster_whisper import WhisperModel
 from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
-from faster_whisper.transcribe import get_suppressed_tokens
+from faster_whisper.transcribe import get_compression_ratio, get_suppressed_tokens
 from faster_whisper.vad import SpeechTimestampsMap, VadOptions, get_speech_timestamps
 from numpy.typing import NDArray
 
 from maeum.decoding import SAMPLE_RATE_HZ
 from maeum.errors import ModelInvalid
+from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, speech_seconds
 from maeum.speech_languages import supported_languages
 from maeum.stages import Failure, Segment, SpeechItem, Transcript
 
 BEAM_SIZE = 5
 _WINDOW_S = 30
-# whisper's defaults: a window is silent when <|nospeech|> is likely and the text is not.
-_NO_SPEECH_THRESHOLD = 0.6
-_LOG_PROB_THRESHOLD = -1.0
+_VAD_MARGIN_S = VadOptions().speech_pad_ms / 1000  # kept at both ends of what the detection took for speech
 _MAX_INITIAL_TIMESTAMP_INDEX = 50  # 1.0 s in steps of 0.02 s
 # A model that keeps asking to decode the rest of a window again is stopped here; speech needs two or three passes.
 _MAX_PASSES = 16
@@ -47,6 +46,7 @@ class _Window:
     seek: int = 0
     passes: int = 0
     segments: list[Segment] = field(default_factory=list)
+    language_probs: dict[str, float] = field(default_factory=dict)
 
     @property
     def content_frames(self) -> int:
@@ -142,8 +142,12 @@ class SpeechEngine:
             [pad_or_trim(w.features[:, w.seek : w.seek + size]) for w, size in zip(windows, sizes, strict=True)]
         )
         prompts = [self._model.get_prompt(self._tokenizer(window.language), []) for window in windows]
+        encoded = self._model.encode(features)
+        if self._model.model.is_multilingual and any(not window.passes for window in windows):
+            for window, languages in zip(windows, self._model.model.detect_language(encoded), strict=True):
+                window.language_probs = window.language_probs or {token[2:-2]: prob for token, prob in languages}
         results = self._model.model.generate(
-            self._model.encode(features),
+            encoded,
             prompts,
             beam_size=BEAM_SIZE,
             patience=1,
@@ -164,7 +168,8 @@ class SpeechEngine:
         tokens = result.sequences_ids[0]
         # score is the mean over the tokens; whisper's average counts the end token too.
         avg_logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
-        if result.no_speech_prob > _NO_SPEECH_THRESHOLD and avg_logprob <= _LOG_PROB_THRESHOLD:
+        # whisper's defaults: a window is silent when <|nospeech|> is likely and the text is not.
+        if result.no_speech_prob > NO_SPEECH_PROB and avg_logprob <= AVG_LOGPROB:
             window.seek += size
             return
         tokenizer = self._tokenizer(window.language)
@@ -178,10 +183,12 @@ class SpeechEngine:
             seek=window.seek,
         )
         window.seek = seek if seek > window.seek else window.seek + size
+        whole = tokenizer.decode(tokens).strip()
+        evidence = (avg_logprob, result.no_speech_prob, get_compression_ratio(whole) if whole else 0.0)
         for piece in pieces:
             text = tokenizer.decode(piece["tokens"])
             if piece["start"] != piece["end"] and text.strip():
-                window.segments.append(Segment(piece["start"], piece["end"], text))
+                window.segments.append(Segment(piece["start"], piece["end"], text, *evidence))
 
 
 def _pack(chunks: Sequence[dict[str, int]]) -> list[list[dict[str, int]]]:
@@ -199,11 +206,12 @@ def _pack(chunks: Sequence[dict[str, int]]) -> list[list[dict[str, int]]]:
 
 
 def _transcript(windows: Sequence[_Window], n_samples: int) -> Transcript:
-    """Put a recording's windows together again, with times in the recording.
+    """Put a recording's windows together again, with times in the recording, and leave out what was not said.
 
     A model may claim that a segment lasts longer than what it heard: times end where the next window's speech begins,
     or with the recording.
     """
+    spans = _speech_spans([chunk for window in windows for chunk in window.chunks], n_samples)
     segments: list[Segment] = []
     ends = [*(window.chunks[0]["start"] for window in windows[1:]), n_samples]
     for window, end in zip(windows, ends, strict=False):
@@ -212,9 +220,34 @@ def _transcript(windows: Sequence[_Window], n_samples: int) -> Transcript:
         for segment in window.segments:
             start_s = min(times.get_original_time(segment.start_s), latest_s)
             end_s = min(times.get_original_time(segment.end_s, is_end=True), latest_s)
-            segments.append(Segment(start_s, max(start_s, end_s), segment.text))
+            placed = replace(segment, start_s=start_s, end_s=max(start_s, end_s))
+            if not is_invented(placed, speech_seconds(placed, spans)):
+                segments.append(placed)
     text = unicodedata.normalize("NFC", "".join(segment.text for segment in segments)).strip()
     return Transcript(
         text,
-        tuple(Segment(s.start_s, s.end_s, unicodedata.normalize("NFC", s.text).strip()) for s in segments),
+        tuple(replace(segment, text=unicodedata.normalize("NFC", segment.text).strip()) for segment in segments),
+        spans,
+        _heard_language(windows),
     )
+
+
+def _speech_spans(chunks: Sequence[dict[str, int]], n_samples: int) -> tuple[tuple[float, float], ...]:
+    """Chunks of the voice activity detection in seconds, without the margins that it adds where there is room."""
+    starts, ends = [chunk["start"] for chunk in chunks], [chunk["end"] for chunk in chunks]
+    spans = []
+    for start, end, before, after in zip(starts, ends, [0, *ends], [*starts[1:], n_samples], strict=False):
+        start_s = start / SAMPLE_RATE_HZ + _VAD_MARGIN_S * (start > before)
+        end_s = end / SAMPLE_RATE_HZ - _VAD_MARGIN_S * (end < after)
+        if end_s > start_s:
+            spans.append((start_s, end_s))
+    return tuple(spans)
+
+
+def _heard_language(windows: Sequence[_Window]) -> tuple[str, float] | None:
+    """The likeliest language over all windows that were asked, and its mean probability."""
+    asked = [window.language_probs for window in windows if window.language_probs]
+    if not asked:
+        return None
+    mean = {language: sum(probs.get(language, 0.0) for probs in asked) / len(asked) for language in asked[0]}
+    return max(mean.items(), key=lambda item: item[1])

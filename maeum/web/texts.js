@@ -55,7 +55,11 @@ const ko = {
     unreachable: "서버와 연결이 끊겼어요. 파일이 너무 크거나 서버가 꺼져 있을 수 있어요.",
     other: "분석하지 못했어요.",
   },
-  warnings: { no_speech: "말소리를 찾지 못해 목소리만으로 읽었어요." },
+  warnings: {
+    no_speech: "말소리를 찾지 못해 목소리만으로 읽었어요.",
+    low_confidence: "잘 알아듣지 못했어요. 받아쓴 글과 거기서 읽은 감정은 틀릴 수 있어요.",
+    unexpected_language: "다른 언어로 말한 것 같아요.",
+  },
   reasons: {
     off: "요약 기능이 꺼져 있어요.",
     not_requested: "요약을 요청하지 않았어요.",
@@ -137,7 +141,11 @@ const en = {
     unreachable: "The connection to the server broke. The file may be too large, or the server is down.",
     other: "The recording could not be analysed.",
   },
-  warnings: { no_speech: "No speech was found: only the voice was read." },
+  warnings: {
+    no_speech: "No speech was found: only the voice was read.",
+    low_confidence: "This was hard to understand: the words, and what was read from them, may be wrong.",
+    unexpected_language: "The speech seems to be in another language.",
+  },
   reasons: {
     off: "Summaries are switched off.",
     not_requested: "No summary was asked for.",

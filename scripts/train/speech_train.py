@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from precision import autocast
 from speech_folder import read_folder
 from speech_network import Shape, Whisper
 from speech_noise import NoiseBank
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 LOG = logging.getLogger("speech")
 MIN_UTTERANCES = 3000
-WARM_START_PROGRESS = 0.35  # where in the curriculum a model begins that can already listen
+WARM_START_PROGRESS = 0.7  # where in the curriculum a model begins that can already listen
 WARM_START_RATE = 0.6
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
@@ -116,7 +117,7 @@ class Trainer:
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, CTC and guided-attention losses of one batch."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast():
             audio, positions, bias = self.model.encoder(batch.mel, batch.padding_stride)
             logits, attention = self.model.decoder(batch.inputs, audio, bias)
             n = batch.mel.shape[-1] // 2 - 2

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from precision import autocast
 from scipy.sparse import csr_array, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import KFold
@@ -229,7 +230,7 @@ def fine_tune(
             progress = (epoch + place / len(plan)) / epochs
             warm = min(1.0, progress * epochs * 2)
             optimizer.param_groups[0]["lr"] = recipe.learning_rate * warm * (0.52 + 0.48 * math.cos(math.pi * progress))
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 scores = student(batch)
             at = chosen[rows]
             losses = (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from precision import autocast
 from scipy.sparse import coo_array
 from sklearn.utils.extmath import randomized_svd
 from text_data import Comments, as_spoken
@@ -231,7 +232,7 @@ def pretrain(
                 progress * epochs * 4, 0.5 + 0.5 * math.cos(math.pi * progress)
             )
             masked, hidden = mask(batch, generator)
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast():
                 guesses, scores = network(masked, hidden)
             labelled = rows < len(goemotions.texts)
             loss = functional.cross_entropy(guesses.float(), batch[hidden])

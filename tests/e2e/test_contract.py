@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import httpx
 import pytest
@@ -99,3 +100,25 @@ def test_summary_can_be_left_out(server: str, clip: Clip) -> None:
     answer = post(server, "/v1/analyze", clip, summary="false").json()
 
     assert answer["summary"] == {"status": "skipped", "text": None, "reason": "not_requested"}
+
+
+def test_v1_takes_a_voice_pooling_and_a_speakers_own_baseline(server: str, clip: Clip) -> None:
+    baseline = json.dumps({"mean": [0.0] * 13, "std": [50.0] * 13})
+    plain = post(server, "/v1/analyze", clip).json()
+    pooled = post(server, "/v1/analyze", clip, voice_pooling="windows")
+    own = post(server, "/v1/analyze", clip, baseline=baseline)
+    assert (pooled.status_code, own.status_code) == (200, 200)
+    assert pooled.json()["transcript"]["text"] == own.json()["transcript"]["text"] == plain["transcript"]["text"]
+    assert own.json()["voice_emotion"] != pytest.approx(plain["voice_emotion"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [("voice_pooling", "all", "invalid_voice_pooling"), ("baseline", "{}", "invalid_baseline")],
+)
+def test_only_v1_knows_the_fields_that_the_original_lacks(
+    server: str, clip: Clip, field: str, value: str, code: str
+) -> None:
+    answer = post(server, "/v1/analyze", clip, **{field: value})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, code)
+    assert post(server, "/api/diary/analyze", clip, **{field: value}).status_code == 200

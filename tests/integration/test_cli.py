@@ -11,10 +11,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from maeum.cli import main
+from maeum.decoding import decode
 from maeum.errors import ModelMissing
+from maeum.features import mfcc
 from maeum.fusion import EN_LABELS, KO_LABELS
 from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
@@ -206,3 +209,50 @@ def test_embedded_models_need_no_fetch(hub: HubServer, capsys: pytest.CaptureFix
     assert main(["models", "fetch"]) == 0
     assert "--profile production" in capsys.readouterr().err
     assert hub.requests == []
+
+
+def test_a_speakers_baseline_is_measured_and_applied(clips: list[Clip], tmp_path: Path) -> None:
+    out = tmp_path / "me.json"
+    done = run("baseline", *(str(clip.path) for clip in clips[:3]), "--out", str(out))
+    assert (done.returncode, done.stdout) == (0, f"{out}: the baseline of 3 clips\n")
+    assert done.stderr == "maeum: 3 clips say little about how a voice varies; give more\n"
+    measured = json.loads(out.read_text())
+    means = np.stack([mfcc(decode(clip.data)).mean(axis=0) for clip in clips[:3]])
+    assert measured["mean"] == pytest.approx(means.mean(axis=0), abs=1e-2)
+    assert measured["std"] == pytest.approx(means.std(axis=0), abs=1e-2)
+    plain, own = (
+        json.loads(run("analyze", "--json", "--no-summary", str(clips[0].path), *options).stdout)
+        for options in ([], ["--baseline", str(out), "--voice-pooling", "windows"])
+    )
+    assert own["transcript"]["text"] == plain["transcript"]["text"]
+    assert own["voice_emotion"] != pytest.approx(plain["voice_emotion"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "message"),
+    [
+        (["a"], 2, "no baseline: a baseline takes at least two clips (invalid_baseline)"),
+        (["a", "a"], 2, "no baseline: the clips are too much alike: a deviation would be 0 (invalid_baseline)"),
+        (["a", "broken"], 1, "{folder}/broken: the file is not audio that can be decoded; nothing was written"),
+        (["a", "absent"], 1, "{folder}/absent: No such file or directory; nothing was written"),
+    ],
+)
+def test_clips_that_give_no_baseline_say_why(
+    clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str], names: list[str], code: int, message: str
+) -> None:
+    (tmp_path / "a").write_bytes(clip.data)
+    (tmp_path / "broken").write_bytes(b"RIFF")
+    out = tmp_path / "me.json"
+    assert main(["baseline", *(str(tmp_path / name) for name in names), "--out", str(out)]) == code
+    assert capsys.readouterr().err == f"maeum: {message.format(folder=tmp_path)}\n"
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("content", [None, b"{}", b"\xff"])
+def test_a_baseline_that_makes_no_sense_is_refused(clip: Clip, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "me.json"
+    if content is not None:
+        path.write_bytes(content)
+    done = run("analyze", str(clip.path), "--baseline", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("(invalid_baseline)\n")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from maeum.decoding import decode
 from maeum.errors import (
     AudioTooLong,
     EmptyAudio,
@@ -21,7 +23,7 @@ from maeum.errors import (
     UndecodableAudio,
     UnsupportedLanguage,
 )
-from maeum.features import Gender
+from maeum.features import Gender, VoicePooling, mfcc
 from maeum.models import resolve
 from maeum.pipeline import Analysis, Options, Pipeline
 from maeum.settings import Settings
@@ -182,13 +184,14 @@ def test_a_language_that_the_model_does_not_know_is_refused_by_name(pipeline: Pi
 class Hear:
     """A speech stage that heard a given text."""
 
-    def __init__(self, text: str = "오늘은 좋았다. 고마웠다.") -> None:
+    def __init__(self, text: str = "오늘은 좋았다. 고마웠다.", **evidence: Any) -> None:
         self.text = text
+        self.evidence = evidence
         self.items: list[SpeechItem] = []
 
     async def run(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
         self.items += items
-        return [Transcript(self.text, (Segment(0, 1, self.text),)) for _ in items]
+        return [Transcript(self.text, (Segment(0, 1, self.text),), **self.evidence) for _ in items]
 
 
 class Read:
@@ -282,6 +285,88 @@ def test_each_stage_gets_what_the_reference_says(pipeline: Pipeline, clip: Clip)
     assert by_label(analysis) == pytest.approx(
         {"기쁨": 1 / 1.2, "당황": 0.2 / 1.2} | dict.fromkeys(KO[2:], 0), abs=1e-9
     )
+
+
+class ListenInTurn:
+    """A voice stage whose windows are of one label after the other."""
+
+    def __init__(self) -> None:
+        self.windows: list[NDArray[np.float32]] = []
+
+    async def run(self, items: NDArray[np.float32]) -> list[Probabilities | Failure]:
+        before = len(self.windows)
+        self.windows += list(items)
+        return [tuple(float(index == (before + k) % 6) for index in range(6)) for k in range(len(items))]
+
+
+def recording(seconds: float) -> bytes:
+    return wav(0.1 * np.random.default_rng(3).standard_normal(round(16_000 * seconds)).astype(np.float32))
+
+
+def test_the_voice_of_all_windows_with_speech_is_their_mean(pipeline: Pipeline) -> None:
+    data, voice = recording(16), ListenInTurn()
+    hear = Hear(speech_spans=((0.0, 6.4), (9.6, 12.8)))
+    analysis = run(flow(pipeline, hear, voice=voice).analyze(data, Options(voice_pooling=VoicePooling.WINDOWS)))
+    assert list(analysis.voice_emotion.values()) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0, 0])
+    frames = (mfcc(decode(data)) - pipeline.baselines.male.mean) / (pipeline.baselines.male.std + 1e-8)
+    expected = [frames[:100], frames[100:200], frames[300:400]]
+    assert np.stack(voice.windows) == pytest.approx(np.stack(expected), abs=1e-3)
+
+
+def test_a_very_long_recording_asks_for_its_voice_in_parts(pipeline: Pipeline) -> None:
+    voice = Listen()
+    hear = Hear(speech_spans=((0.0, 240.0),))
+    analysis = run(
+        flow(pipeline, hear, voice=voice).analyze(recording(240), Options(voice_pooling=VoicePooling.WINDOWS))
+    )
+    assert voice.shapes == [(64, 100, 13), (11, 100, 13)]
+    assert analysis.voice_emotion["HAPPY"] == 1
+
+
+def test_a_speakers_own_baseline_takes_the_genders_place(pipeline: Pipeline, clip: Clip) -> None:
+    mean = (pipeline.baselines.male.mean + 5).tolist()
+    own = json.dumps({"mean": mean, "std": [20.0] * 13})
+    voice = ListenInTurn()
+    run(flow(pipeline, voice=voice).analyze(clip.data, pipeline.options(baseline=own)))
+    frames = np.zeros((100, 13))
+    heard = mfcc(decode(clip.data))[:100]
+    frames[: len(heard)] = heard
+    assert voice.windows[0] == pytest.approx((frames - mean) / 20, abs=1e-3)
+
+
+def test_the_setting_decides_where_a_caller_does_not(pipeline: Pipeline) -> None:
+    other = replace(pipeline, voice_pooling=VoicePooling.WINDOWS)
+    assert pipeline.options().voice_pooling is VoicePooling.FIRST
+    assert other.options().voice_pooling is VoicePooling.WINDOWS
+    assert other.options(voice_pooling="FIRST").voice_pooling is VoicePooling.FIRST
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [({"voice_pooling": "all"}, "invalid_voice_pooling"), ({"baseline": "{}"}, "invalid_baseline")]
+)
+def test_what_makes_no_sense_is_refused(pipeline: Pipeline, options: dict[str, Any], code: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        pipeline.options(**options)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("logprob", "language", "expected"),
+    [
+        (-0.1, None, ()),
+        (-4.0, None, ("low_confidence",)),
+        (-0.1, ("en", 0.9), ("unexpected_language",)),
+        (-4.0, ("en", 0.9), ("low_confidence", "unexpected_language")),
+    ],
+)
+def test_doubts_about_the_transcript_become_warnings(
+    pipeline: Pipeline, logprob: float, language: tuple[str, float] | None, expected: tuple[str, ...]
+) -> None:
+    class Doubt(Hear):
+        async def run(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
+            return [Transcript("좋았다.", (Segment(0, 1, "좋았다.", logprob),), heard_language=language)]
+
+    assert run(flow(pipeline, Doubt()).analyze(SILENCE, Options())).warnings == expected
 
 
 @pytest.mark.parametrize("text", ["", "...", "… ?!", "♪ ♪", " \n "])

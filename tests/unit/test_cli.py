@@ -152,6 +152,7 @@ def make_analysis(**changes: Any) -> AnalysisBody:
             text="오늘 친구를 만나서 정말 기뻤다. 그런데 저녁에는 조금 쓸쓸했다. 그래도 괜찮은 하루였다.",
             language="ko",
             duration_s=72.34,
+            confidence=0.9,
             segments=[],
         ),
         emotion=EmotionBody(labels=list(KO_LABELS), probabilities=[0.1, 0.02, 0.05, 0.06, 0.07, 0.7], top="슬픔"),
@@ -195,7 +196,7 @@ def test_a_card_tells_everything_in_label_order() -> None:
 
 def test_a_card_says_why_there_is_no_summary_and_what_is_odd() -> None:
     silent = make_analysis(
-        transcript=TranscriptBody(text="", language="ko", duration_s=1.0, segments=[]),
+        transcript=TranscriptBody(text="", language="ko", duration_s=1.0, confidence=None, segments=[]),
         summary=SummaryBody(status="skipped", text=None, reason="no_speech"),
         warnings=["no_speech", "from_the_future"],
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, ModelInvalid, ModelMissing
-from maeum.features import Baseline, Baselines, Gender, mfcc, voice_delta
+from maeum.features import Baseline, Baselines, Gender, VoicePooling, mfcc, voice_deltas, windows_with_speech
 from tests.conftest import Clip
 
 Samples = NDArray[np.float32]
@@ -71,7 +72,13 @@ def test_a_loud_end_changes_the_first_frames() -> None:
     assert np.abs(mfcc(Waveform(loud_end))[:50] - mfcc(Waveform(quiet))[:50]).max() > 10
 
 
-# voice_delta
+# voice_deltas
+
+
+def voice_delta(waveform: Waveform, baseline: Baseline) -> NDArray[np.float32]:
+    deltas = voice_deltas(waveform, baseline, VoicePooling.FIRST)
+    assert deltas.shape == (1, 100, 13)
+    return deltas.reshape(100, 13)
 
 
 @pytest.mark.parametrize("n_samples", [2_048, 51_199, 51_200, 160_000])
@@ -109,6 +116,116 @@ def test_delta_is_always_finite(n_samples: int, amplitude: float) -> None:
 def test_a_deviation_of_zero_divides_by_the_guard() -> None:
     flat = Baseline(BASELINE.mean, np.zeros(13, np.float32))
     assert np.isfinite(voice_delta(Waveform(noise(16_000)), flat)).all()
+
+
+@pytest.mark.parametrize(("n_samples", "n"), [(2_048, 1), (51_200, 1), (76_287, 1), (76_288, 2), (160_000, 3)])
+def test_all_windows_follow_each_other(n_samples: int, n: int) -> None:
+    deltas = voice_deltas(Waveform(noise(n_samples)), BASELINE, VoicePooling.WINDOWS)
+    assert deltas.shape == (n, 100, 13)
+    frames = expected_mfcc(noise(n_samples))[: 100 * n]
+    expected = (frames - BASELINE.mean) / BASELINE.std
+    assert deltas.reshape(-1, 13)[: len(frames)] == pytest.approx(expected, abs=1e-3)
+    assert deltas[0] == pytest.approx(voice_delta(Waveform(noise(n_samples)), BASELINE))
+
+
+@pytest.mark.parametrize(
+    ("n", "spans", "held"),
+    [
+        (1, [], [0]),
+        (1, [(0, 1)], [0]),
+        (3, [(0, 9.6)], [0, 1, 2]),
+        (3, [(3.2, 4.9)], [1]),
+        (3, [(3.2, 4.7), (4.8, 4.9), (8.1, 9.6)], [1]),
+        (3, [(0, 0.4), (6.5, 7.5)], [2]),
+        (3, [], [0]),
+        (2, [(1.5, 4.9)], [0, 1]),
+    ],
+)
+def test_windows_are_kept_for_the_speech_in_them(n: int, spans: list[tuple[float, float]], held: list[int]) -> None:
+    assert windows_with_speech(n, spans) == held
+
+
+@pytest.mark.parametrize("text", ["first", " FIRST", "First\n"])
+def test_voice_pooling_is_read_in_any_case(text: str) -> None:
+    assert VoicePooling.parse(text) is VoicePooling.FIRST
+
+
+@pytest.mark.parametrize("text", ["", "all", "window", "0"])
+def test_another_voice_pooling_is_refused(text: str) -> None:
+    with pytest.raises(InvalidField, match="first or windows") as caught:
+        VoicePooling.parse(text)
+    assert caught.value.code == "invalid_voice_pooling"
+
+
+# a speaker's own baseline
+
+
+def test_a_baseline_is_the_mean_and_deviation_of_the_clips_means() -> None:
+    clips = [noise(32_000, seed) * np.float32(level) for seed, level in enumerate((0.3, 0.5, 1.0, 2.0))]
+    means = np.stack([expected_mfcc(clip).mean(axis=0) for clip in clips])
+    baseline = Baseline.of_clips([Waveform(clip) for clip in clips])
+    assert baseline.mean == pytest.approx(means.mean(axis=0), abs=1e-3)
+    assert baseline.std == pytest.approx(means.std(axis=0), abs=1e-3)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_baseline_takes_two_clips(n: int) -> None:
+    with pytest.raises(ValueError, match="at least two"):
+        Baseline.of_clips([Waveform(noise(16_000))] * n)
+
+
+def test_equal_clips_give_no_baseline() -> None:
+    with pytest.raises(ValueError, match="too much alike"):
+        Baseline.of_clips([Waveform(noise(16_000))] * 3)
+
+
+thirteen = st.lists(st.floats(-10_000, 10_000, width=32), min_size=13, max_size=13)
+
+
+@given(thirteen, st.lists(st.floats(0.0625, 10_000, width=32), min_size=13, max_size=13))
+def test_a_baseline_survives_its_json(mean: list[float], std: list[float]) -> None:
+    baseline = Baseline(np.array(mean, np.float32), np.array(std, np.float32))
+    again = Baseline.parse(baseline.to_json())
+    assert again.mean == pytest.approx(baseline.mean, abs=1e-3)
+    assert again.std == pytest.approx(baseline.std, abs=1e-3)
+
+
+GOOD = {"mean": [0.0] * 13, "std": [1.0] * 13}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "empty",
+        "[]",
+        "13",
+        "{}",
+        "{" * 10_000,
+        '{"mean":' * 10_000,
+        json.dumps(GOOD | {"mean": [0.0] * 12}),
+        json.dumps(GOOD | {"mean": [[0.0]] * 13}),
+        json.dumps(GOOD | {"mean": ["0"] * 13}),
+        json.dumps(GOOD | {"mean": [True] * 13}),
+        json.dumps(GOOD | {"mean": [float("nan")] * 13}),
+        json.dumps(GOOD | {"std": [float("inf")] * 13}),
+        json.dumps(GOOD | {"std": [1e300] * 13}),
+        json.dumps(GOOD | {"mean": [10**400] * 13}),
+        json.dumps(GOOD | {"std": [0.0] * 13}),
+        json.dumps(GOOD | {"std": [-1.0] * 13}),
+        json.dumps(GOOD | {"std": None}),
+    ],
+)
+def test_what_is_no_baseline_is_refused(text: str) -> None:
+    with pytest.raises(InvalidField, match=r"^baseline ") as caught:
+        Baseline.parse(text)
+    assert (caught.value.code, caught.value.status) == ("invalid_baseline", 422)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=14)))
+def test_any_json_is_a_baseline_or_refused(value: object) -> None:
+    with suppress(InvalidField):
+        Baseline.parse(json.dumps(GOOD | {"mean": value}))
 
 
 # gender

@@ -35,6 +35,8 @@ async def echo(request: Request) -> Response:
             "gender": form.gender,
             "lang": form.lang,
             "summary": form.summary,
+            "voice_pooling": form.voice_pooling,
+            "baseline": form.baseline,
             "hex": form.data[:32].hex(),
         }
     )
@@ -101,7 +103,8 @@ def code_of(result: AnalyzeForm | MaeumError) -> str:
 
 def test_a_file_alone_gets_the_defaults() -> None:
     answer = post(files={"file": ("a.wav", b"sound", "audio/wav")}).json()
-    assert answer == {"size": 5, "gender": "MALE", "lang": "ko", "summary": True, "hex": b"sound".hex()}
+    defaults = {"gender": "MALE", "lang": "ko", "summary": True, "voice_pooling": "", "baseline": ""}
+    assert answer == {"size": 5, "hex": b"sound".hex(), **defaults}
 
 
 def test_all_fields_are_read_as_sent() -> None:
@@ -361,3 +364,35 @@ def test_the_upload_never_touches_the_disk(monkeypatch: pytest.MonkeyPatch) -> N
     )
     assert isinstance(result, AnalyzeForm)
     assert result.data == content
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_a_baseline_comes_as_text_or_as_a_file(as_file: bool) -> None:
+    text = '{"mean": [1], "std": [2]}'
+    files = {"file": ("a.wav", b"sound")} | ({"baseline": ("me.json", text.encode())} if as_file else {})
+    data = {"voice_pooling": " windows "} | ({} if as_file else {"baseline": text})
+    answer = post(files=files, data=data).json()
+    assert (answer["voice_pooling"], answer["baseline"]) == ("windows", text)
+
+
+@pytest.mark.parametrize(("content", "expected"), [(b"\xff\xfe", "\ufffd\ufffd"), (b"", "empty")])
+def test_a_baseline_file_that_is_no_text_is_left_to_the_pipeline_to_refuse(content: bytes, expected: str) -> None:
+    answer = post(files={"file": ("a.wav", b"sound"), "baseline": ("me.json", content)}).json()
+    assert answer["baseline"] == expected
+
+
+def test_a_baseline_file_is_small() -> None:
+    answer = post(files={"file": ("a.wav", b"sound"), "baseline": ("me.json", b" " * 20_000)})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_baseline")
+
+
+def test_the_contract_knows_no_more_fields_than_the_original() -> None:
+    form = AnalyzeForm(b"sound", "FEMALE", "ja", False, "windows", "{}")
+    assert form.contract() == AnalyzeForm(b"sound", "FEMALE", "ja", False)
+    assert form.options() == {
+        "gender": "FEMALE",
+        "lang": "ja",
+        "summary": False,
+        "voice_pooling": "windows",
+        "baseline": "{}",
+    }

@@ -16,7 +16,8 @@ from maeum.summary import Summary
 
 ANALYSIS = Analysis(
     transcript=Transcript(
-        "오늘은 좋았다. 고마웠다.", (Segment(0.1, 1.5, "오늘은 좋았다."), Segment(1.5, 2.4, "고마웠다."))
+        "오늘은 좋았다. 고마웠다.",
+        (Segment(0.1, 1.5, "오늘은 좋았다.", -0.25, 0.01, 0.9), Segment(1.5, 2.4, "고마웠다.", -0.25, 0.01, 0.9)),
     ),
     language="ko",
     duration_s=2.50004,
@@ -65,14 +66,16 @@ def test_the_contract_says_when_there_is_no_summary(reason: str) -> None:
 
 
 def test_v1_tells_everything_in_the_order_of_the_contract() -> None:
+    evidence = {"avg_logprob": -0.25, "no_speech_prob": 0.01, "compression_ratio": 0.9}
     assert json.loads(AnalysisBody.of(ANALYSIS).model_dump_json()) == {
         "transcript": {
             "text": "오늘은 좋았다. 고마웠다.",
             "language": "ko",
             "duration_s": 2.5,
+            "confidence": 0.7788,
             "segments": [
-                {"start_s": 0.1, "end_s": 1.5, "text": "오늘은 좋았다."},
-                {"start_s": 1.5, "end_s": 2.4, "text": "고마웠다."},
+                {"start_s": 0.1, "end_s": 1.5, "text": "오늘은 좋았다.", **evidence},
+                {"start_s": 1.5, "end_s": 2.4, "text": "고마웠다.", **evidence},
             ],
         },
         "emotion": {"labels": list(KO_LABELS), "probabilities": [0.5, 0.1, 0.1, 0.1, 0.1, 0.1], "top": "기쁨"},
@@ -96,7 +99,13 @@ def test_v1_tells_everything_in_the_order_of_the_contract() -> None:
 def test_no_speech_is_null_and_a_warning() -> None:
     body = json.loads(AnalysisBody.of(SILENT).model_dump_json())
     assert (body["text_emotion"], body["warnings"], body["models"]["summary"]) == (None, ["no_speech"], None)
-    assert body["transcript"] == {"text": "", "language": "ko", "duration_s": 2.5, "segments": []}
+    assert body["transcript"] == {
+        "text": "",
+        "language": "ko",
+        "duration_s": 2.5,
+        "confidence": None,
+        "segments": [],
+    }
     assert body["summary"] == {"status": "skipped", "text": None, "reason": "no_speech"}
 
 

@@ -1,0 +1,60 @@
+"""`maeum baseline`: a speaker's own neutral voice from some clips of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from rich.progress import track
+
+from maeum.cards import printable
+from maeum.decoding import Waveform, decode
+from maeum.errors import InvalidField, MaeumError
+from maeum.features import Baseline
+from maeum.local import read_upload
+from maeum.settings import get_settings
+
+_FEW_CLIPS = 5
+
+
+def baseline(arguments: argparse.Namespace) -> int:
+    """Measure `arguments.clips` and write `arguments.out`.
+
+    Returns:
+        0, or 1 when a clip or the output file is not usable; then nothing is written.
+
+    Raises:
+        InvalidField: the clips give no baseline.
+    """
+    waveforms = []
+    for clip in track(arguments.clips, "measuring", transient=True, disable=not sys.stdout.isatty()):
+        try:
+            waveforms.append(_read(clip))
+        except (MaeumError, OSError) as error:
+            reason = error.message if isinstance(error, MaeumError) else error.strerror
+            print(f"maeum: {_shown(clip)}: {reason}; nothing was written", file=sys.stderr)
+            return 1
+    try:
+        measured = Baseline.of_clips(waveforms)
+    except ValueError as error:
+        raise InvalidField(f"no baseline: {error}", code="invalid_baseline") from None
+    try:
+        arguments.out.write_text(measured.to_json() + "\n", encoding="utf-8")
+    except OSError as error:
+        print(f"maeum: {_shown(str(arguments.out))}: {error.strerror}", file=sys.stderr)
+        return 1
+    print(f"{_shown(str(arguments.out))}: the baseline of {len(waveforms)} clips")
+    if len(waveforms) < _FEW_CLIPS:
+        print(f"maeum: {len(waveforms)} clips say little about how a voice varies; give more", file=sys.stderr)
+    return 0
+
+
+def _read(clip: str) -> Waveform:
+    settings = get_settings()
+    return decode(read_upload(Path(clip), settings.max_upload_bytes), settings.max_duration_s)
+
+
+def _shown(path: str) -> str:
+    return printable(os.fsencode(path).decode("utf-8", errors="replace"))
