@@ -156,20 +156,20 @@ class Calibration(_Frozen):
                     f"{', '.join(sorted(strangers))}; run `maeum calibrate` again, or unset MAEUM_CALIBRATION"
                 )
 
-    def fuse(self, fusion: Fusion, text: Vector | None, voice: Vector) -> tuple[Vector, Vector]:
+    def fuse(self, fusion: Fusion, text: Vector | None, voice: Vector | None) -> tuple[Vector, Vector]:
         """Fuse vectors that are calibrated already.
 
         Args:
             fusion: labels and projection; its weights are not used.
             text: shape (…, n_text_labels) in the text model's order, or None when nothing was said: then the voice
                 alone decides.
-            voice: shape (…, n_voice_labels) in the voice model's order.
+            voice: shape (…, n_voice_labels) in the voice model's order, or None where there are only words.
 
         Returns:
             The fused vectors over the projection's `en_labels` and over the text model's labels, each with sum 1.
             The stacked fusion gives the one of its space; the other is its projection.
         """
-        if text is None or self.fusion == "weights" or self.stacked is None:
+        if text is None or voice is None or self.fusion == "weights" or self.stacked is None:
             weighted = replace(fusion, text_weight=self.text_weight, voice_weight=self.voice_weight)
             english = weighted.fuse_english(text, voice)
             return english, fusion.to_korean(english)
@@ -189,20 +189,20 @@ class Calibration(_Frozen):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Emotions:
-    """What words and voice say alone and together; `text` is None when nothing was said.
+    """What words and voice say alone and together; `text` is None when nothing was said, `voice` when nobody spoke.
 
     `text` and `korean` are in the text model's label order, `voice` in the voice model's, `english` in that of the
     projection's `en_labels`.
     """
 
     text: Vector | None
-    voice: Vector
+    voice: Vector | None
     english: Vector
     korean: Vector
 
 
 def combine(
-    fusion: Fusion, calibration: Calibration | None, sentences: Sequence[Sequence[float]], voice: Vector
+    fusion: Fusion, calibration: Calibration | None, sentences: Sequence[Sequence[float]], voice: Vector | None
 ) -> Emotions:
     """Go from the models' probabilities for one recording to its emotions.
 
@@ -210,14 +210,14 @@ def combine(
         fusion: the reference's fusion.
         calibration: applied when given; without it the reference's formula holds.
         sentences: the text model's probabilities, one row per sentence; none when nothing was said.
-        voice: the voice model's probabilities, shape (n_voice_labels,).
+        voice: the voice model's probabilities, shape (n_voice_labels,); None for words that nobody spoke.
     """
     if calibration is None:
         text = vote(sentences, len(fusion.text_labels)) if sentences else None
         english = fusion.fuse_english(text, voice)
         return Emotions(text, voice, english, fusion.to_korean(english))
     text = soften(np.asarray(sentences), calibration.text_temperature).mean(axis=0) if sentences else None
-    voice = soften(voice, calibration.voice_temperature)
+    voice = None if voice is None else soften(voice, calibration.voice_temperature)
     english, korean = calibration.fuse(fusion, text, voice)
     return Emotions(text, voice, english, korean)
 

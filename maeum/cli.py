@@ -81,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     baseline.add_argument("clips", nargs="+", metavar="CLIP", help="audio files, at least two; five or more are better")
     baseline.add_argument("--out", type=Path, required=True, metavar="FILE", help="the baseline, as JSON")
 
-    columns = "CSV with a header: path, and any of text, emotion, gender, lang, speaker"
+    columns = "CSV with a header: path, and any of text, emotion, gender, lang, speaker; without a path, words only"
+
     evaluate = commands.add_parser(
         "evaluate",
         help="measure the models on clips whose truth is known",

@@ -87,7 +87,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     models = Models.find(settings)
     manifest = models.read_manifest(arguments.manifest)
     _name_ignored(manifest)
-    clips = [clip for clip in manifest.clips if clip.emotion is not None]
+    clips = [clip for clip in manifest.clips if clip.emotion is not None and clip.file is not None]
     with _progress(len(clips)) as on_done:
         outcomes = predict(clips, models, settings, arguments.out.parent / JOURNAL_NAME, on_done)
     failed = [

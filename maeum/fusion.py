@@ -150,15 +150,19 @@ class Fusion:
         """
         return self.to_korean(self.fuse_english(text, voice))
 
-    def fuse_english(self, text: Vector | None, voice: Vector) -> Vector:
-        """Fuse as `fuse` does, but stop before the projection back.
+    def fuse_english(self, text: Vector | None, voice: Vector | None) -> Vector:
+        """Fuse as `fuse` does, but stop before the projection back. Without a voice the words alone decide.
 
         Returns:
             Probabilities in the order of the projection's `en_labels`, shape (…, n_en_labels), sum 1.
         """
-        voice_en = self.voice_to_english(voice)
         if text is None:
-            return normalise(voice_en)
+            if voice is None:
+                raise ValueError("there is neither a text nor a voice vector")
+            return normalise(self.voice_to_english(voice))
+        if voice is None:
+            return normalise(self.text_to_english(text))
+        voice_en = self.voice_to_english(voice)
         return normalise(self.text_weight * self.text_to_english(text) + self.voice_weight * voice_en)
 
     def text_to_english(self, text: Vector) -> Vector:

@@ -175,6 +175,7 @@ class Pipeline:
         read, voice, summary = reading.result(), listening.result(), summarizing.result()
         with clock.measure("fuse"):
             emotions = combine(self.fusion, self.calibration, read, voice)
+            assert emotions.voice is not None  # a recording has a voice
         return Analysis(
             transcript=transcript,
             language=options.language,
@@ -194,7 +195,7 @@ class Pipeline:
     async def _speech(self, waveform: Waveform, options: Options, clock: _Clock) -> Transcript:
         with clock.measure("speech"):
             item = SpeechItem(await asyncio.to_thread(waveform.to_pcm16), options.language)
-            return _good((await self.stages.speech.run([item]))[0])
+            return good((await self.stages.speech.run([item]))[0])
 
     async def _features(self, waveform: Waveform, options: Options, clock: _Clock) -> NDArray[np.float32]:
         with clock.measure("features"):
@@ -205,14 +206,14 @@ class Pipeline:
         if not sentences:
             return []
         with clock.measure("text"):
-            return [_good(result) for result in await self.stages.text.run(sentences)]
+            return [good(result) for result in await self.stages.text.run(sentences)]
 
     async def _voice(self, deltas: NDArray[np.float32], transcript: Transcript, clock: _Clock) -> Vector:
         with clock.measure("voice"):
             heard = deltas[windows_with_speech(len(deltas), transcript.speech_spans)]
             rows: list[Probabilities] = []
             for start in range(0, len(heard), MAX_VOICES):
-                rows.extend(_good(row) for row in await self.stages.voice.run(heard[start : start + MAX_VOICES]))
+                rows.extend(good(row) for row in await self.stages.voice.run(heard[start : start + MAX_VOICES]))
             mean: Vector = np.mean(rows, axis=0)
             return mean
 
@@ -261,7 +262,12 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _good(result: T | Failure) -> T:
+def good(result: T | Failure) -> T:
+    """A stage's result.
+
+    Raises:
+        StageFailed: the stage failed on this item.
+    """
     if isinstance(result, Failure):
         raise StageFailed(result.message, code=result.code)
     return result

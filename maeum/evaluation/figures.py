@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from maeum.evaluation.metrics import ABSTAINED, Scores
+from maeum.evaluation.transcripts import TranscriptScores
 
 
 def reliability_diagram(scores: Mapping[str, Scores]) -> str:
@@ -45,6 +46,15 @@ def risk_coverage_diagram(scores: Mapping[str, Scores]) -> str:
             axes.plot(one.coverage, one.risk, marker=".", linewidth=1, label=f"{name} (AURC {one.aurc:.3f})")
     axes.set(xlabel="coverage", ylabel="risk (share of errors)", xlim=(0, 1.03), ylim=(-0.03, 1.03))
     axes.legend()
+    return _data_uri(figure)
+
+
+def transcript_diagram(scores: TranscriptScores) -> str:
+    """CER of the surest transcripts, over the share of clips that are kept."""
+    figure = Figure(figsize=(4.6, 4.0), layout="tight")
+    axes = figure.subplots()
+    axes.plot(scores.coverage, scores.risk, marker=".", linewidth=1)
+    axes.set(xlabel="coverage, surest transcripts first", ylabel="CER", xlim=(0, 1.03), ylim=(-0.03, None))
     return _data_uri(figure)
 
 

@@ -36,16 +36,18 @@ _SETTINGS_WITHOUT_EFFECT = frozenset(
 class Prediction(BaseModel):
     """What the models gave for one clip, before votes, calibration and fusion.
 
-    `sentences` holds the text model's probabilities, a row per sentence, none when nothing was said; `voice` those of
-    the voice model. Both are in their models' own label order.
+    `confidence` is the speech model's, None when nothing was said. `sentences` holds the text model's probabilities, a
+    row per sentence, none when nothing was said; `voice` those of the voice model, None for words that nobody spoke.
+    Both are in their models' own label order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     transcript: str
     duration_s: float = Field(ge=0)
+    confidence: float | None
     sentences: tuple[Probabilities, ...]
-    voice: Probabilities
+    voice: Probabilities | None
 
 
 class _Line(Prediction):

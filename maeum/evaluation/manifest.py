@@ -20,8 +20,8 @@ class Clip:
 
     Attributes:
         line: number of the row's line in the manifest.
-        path: as the manifest writes it.
-        file: where it is, relative paths counted from the manifest's folder.
+        path: as the manifest writes it; of a row without one, its line.
+        file: where it is, relative paths counted from the manifest's folder; None where there are only words.
         text: what is said, or None.
         emotion: a label as the models spell it, or None.
         gender: whose baseline normalises the voice.
@@ -31,7 +31,7 @@ class Clip:
 
     line: int
     path: str
-    file: Path
+    file: Path | None
     text: str | None = None
     emotion: str | None = None
     gender: str = "MALE"
@@ -57,7 +57,8 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
     """Read and check a manifest.
 
     Args:
-        path: CSV in UTF-8 with a header; `path` and any of `OPTIONAL_COLUMNS`. An empty cell counts as not given.
+        path: CSV in UTF-8 with a header; `path` and any of `OPTIONAL_COLUMNS`. An empty cell counts as not given. A row
+            without a path is words only, and needs a text.
         fusion: knows the labels; a label's case does not matter.
         languages: codes that the speech model can transcribe.
 
@@ -81,8 +82,10 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
 
 
 def _check_columns(columns: list[str]) -> None:
-    if "path" not in columns:
-        raise InvalidManifest(f"the manifest's first line must name the column path; it is {','.join(columns)!r}")
+    if not {"path", "text"} & set(columns):
+        raise InvalidManifest(
+            f"the manifest's first line must name the column path, or text; it is {','.join(columns)!r}"
+        )
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise InvalidManifest(f"the manifest names a column twice: {', '.join(twice)}")
@@ -94,8 +97,8 @@ def _clip(
     if None in row or None in row.values():
         raise InvalidManifest(f"line {line} of the manifest has more or fewer cells than the first line")
     cells = {column: (value or "").strip() for column, value in row.items()}
-    path = cells["path"]
-    if not path or "\0" in path:
+    path = cells.get("path", "")
+    if not (path or cells.get("text")) or "\0" in path:
         raise InvalidManifest(f"line {line} of the manifest has no path")
     emotion = cells.get("emotion")
     if emotion and emotion.casefold() not in known:
@@ -111,8 +114,8 @@ def _clip(
         raise InvalidManifest(f"line {line} of the manifest: the speech model does not transcribe {language!r}")
     return Clip(
         line=line,
-        path=path,
-        file=folder / path,
+        path=path or f"line {line}",
+        file=folder / path if path else None,
         text=cells.get("text") or None,
         emotion=known[emotion.casefold()] if emotion else None,
         gender=gender.value,

@@ -12,10 +12,12 @@ from maeum.assembly import build_fusion
 from maeum.errors import MaeumError
 from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
 from maeum.evaluation.manifest import Clip, Manifest, read_manifest
+from maeum.evidence import confidence
 from maeum.fusion import Fusion
 from maeum.local import build_local_pipeline, read_upload
 from maeum.models import MODEL_KINDS, ModelFolder, resolve
-from maeum.pipeline import Pipeline
+from maeum.pipeline import Pipeline, good
+from maeum.sentences import split_sentences
 from maeum.settings import ModelKind, Settings
 from maeum.speech_languages import supported_languages
 from maeum.stages import Failure
@@ -109,14 +111,14 @@ class _Run:
 
     async def _one(self, clip: Clip) -> Prediction | Failure:
         try:
-            data = await asyncio.to_thread(read_upload, clip.file, self._settings.max_upload_bytes)
+            data = await asyncio.to_thread(_read, clip, self._settings.max_upload_bytes)
         except MaeumError as error:
             return Failure(error.code, error.message)
         except FileNotFoundError:
             return Failure("file_not_found", "there is no such file")
         except OSError as error:
             return Failure("unreadable_file", f"the file cannot be read: {error.strerror}")
-        key = key_of(self._recipe, data, clip.gender, clip.language)
+        key = key_of(self._recipe, data, clip.gender, clip.language if clip.file else "words")
         known = self._journal.get(key)
         if known is not None:
             return known
@@ -139,11 +141,22 @@ class _Run:
             return self._pipeline
 
 
+def _read(clip: Clip, max_upload_bytes: int) -> bytes:
+    """A clip's audio, or its words where there is none."""
+    return str(clip.text).encode() if clip.file is None else read_upload(clip.file, max_upload_bytes)
+
+
 async def _ask(pipeline: Pipeline, data: bytes, clip: Clip) -> Prediction:
+    if clip.file is None:
+        text = data.decode()
+        sentences = split_sentences(text)
+        rows = [good(row) for row in await pipeline.stages.text.run(sentences)] if sentences else []
+        return Prediction(transcript=text, duration_s=0.0, confidence=None, sentences=tuple(rows), voice=None)
     analysis = await pipeline.analyze(data, pipeline.options(clip.gender, clip.language, summary=False))
     return Prediction(
         transcript=analysis.transcript.text,
         duration_s=analysis.duration_s,
+        confidence=confidence(analysis.transcript.segments),
         sentences=analysis.sentence_probabilities,
         voice=tuple(analysis.voice_emotion.values()),
     )

@@ -7,7 +7,12 @@ from html import escape
 
 import maeum
 from maeum.calibration import Space
-from maeum.evaluation.figures import confusion_diagram, reliability_diagram, risk_coverage_diagram
+from maeum.evaluation.figures import (
+    confusion_diagram,
+    reliability_diagram,
+    risk_coverage_diagram,
+    transcript_diagram,
+)
 from maeum.evaluation.metrics import Scores
 from maeum.evaluation.run import EmotionScores, Evaluation
 from maeum.evaluation.transcripts import Interval
@@ -121,6 +126,7 @@ def _transcripts(evaluation: Evaluation) -> str:
                     ["WER", interval(scores.wer)],
                 ],
             ),
+            _image(transcript_diagram(scores), "CER over the share of transcripts kept, surest first"),
             f"<h3>The worst, at most {_WORST_SHOWN}</h3>",
             _table(["clip", "CER", "said", "heard"], rows, "words"),
         ]

@@ -31,8 +31,10 @@ class Judged:
 
     @property
     def cer(self) -> float | None:
-        """Character error rate, or None without a reference."""
-        return None if self.clip.text is None else character_error_rate(self.clip.text, self.prediction.transcript)
+        """Character error rate, or None without a reference or audio."""
+        if self.clip.text is None or self.clip.file is None:
+            return None
+        return character_error_rate(self.clip.text, self.prediction.transcript)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,12 @@ def judge(
         if isinstance(outcome, Failure):
             failed.append(FailedClip(clip.path, outcome.code, outcome.message))
         else:
-            emotions = combine(models.fusion, calibration, outcome.sentences, np.asarray(outcome.voice))
-            judged.append(Judged(clip, outcome, emotions))
-    said = [(one.clip.text, one.prediction.transcript) for one in judged if one.clip.text is not None]
+            if outcome.voice is None and not outcome.sentences:
+                failed.append(FailedClip(clip.path, "no_words", "the row has neither audio nor a sentence"))
+                continue
+            voice = None if outcome.voice is None else np.asarray(outcome.voice)
+            judged.append(Judged(clip, outcome, combine(models.fusion, calibration, outcome.sentences, voice)))
+    heard = [one for one in judged if one.clip.text is not None and one.clip.file is not None]
     spaces = label_spaces(models.fusion)
     scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
     return Evaluation(
@@ -122,7 +127,11 @@ def judge(
         calibration=None if calibration is None else f"{calibration.fusion}, fitted on {calibration.space} labels",
         judged=tuple(judged),
         failed=tuple(failed),
-        transcripts=score_transcripts([text for text, _ in said], [heard for _, heard in said]),
+        transcripts=score_transcripts(
+            [str(one.clip.text) for one in heard],
+            [one.prediction.transcript for one in heard],
+            [one.prediction.confidence for one in heard],
+        ),
         emotions={space: found for space, found in scores.items() if found is not None},
     )
 
@@ -156,9 +165,14 @@ def _score_space(
 
 
 def _voices(judged: Sequence[Judged], labels: tuple[str, ...], voice_labels: tuple[str, ...]) -> Vector:
-    """Voice vectors in the space's order, shape (n_clips, n_labels); a label that the model lacks gets 0."""
+    """Voice vectors in the space's order, shape (n_clips, n_labels); NaN where nobody spoke.
+
+    A label that the model lacks gets 0.
+    """
     voices = np.zeros((len(judged), len(labels)))
-    voices[:, [labels.index(label) for label in voice_labels]] = [one.emotions.voice for one in judged]
+    nobody = np.full(len(voice_labels), np.nan)
+    columns = [labels.index(label) for label in voice_labels]
+    voices[:, columns] = [nobody if one.emotions.voice is None else one.emotions.voice for one in judged]
     return voices
 
 

@@ -19,8 +19,8 @@ def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
     """Write one row per clip as Parquet: first those with a prediction, then those that failed.
 
     Columns: the manifest's (`path`, `reference`, `emotion`, `gender`, `language`, `speaker`); `transcript`, `cer`,
-    `duration_s`, `n_sentences`; one column of probabilities for each label of `text`, `voice`, `fused` and
-    `fused_en`, named like `fused 기쁨`, and the most probable one of each, named like `fused_top`; `error_code` and
+    `confidence`, `duration_s`, `n_sentences`; one column of probabilities for each label of `text`, `voice`, `fused`
+    and `fused_en`, named like `fused 기쁨`, and the most probable one of each, named like `fused_top`; `error_code` and
     `error_message`. What a clip does not have is null. The names of the models are in the file's metadata.
     """
     judged, failed = evaluation.judged, evaluation.failed
@@ -38,6 +38,7 @@ def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
     text("speaker", [*(one.clip.speaker for one in judged), *after])
     text("transcript", [*(one.prediction.transcript for one in judged), *after])
     columns["cer"] = pa.array([*(one.cer for one in judged), *after], pa.float64())
+    columns["confidence"] = pa.array([*(one.prediction.confidence for one in judged), *after], pa.float64())
     columns["duration_s"] = pa.array([*(one.prediction.duration_s for one in judged), *after], pa.float64())
     columns["n_sentences"] = pa.array([*(len(one.prediction.sentences) for one in judged), *after], pa.int64())
     for name, labels, vectors in (

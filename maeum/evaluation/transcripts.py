@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import jiwer
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
 CONFIDENCE = 0.95
@@ -34,6 +35,8 @@ class TranscriptScores:
         cer: by characters, spaces among them.
         cer_without_spaces: by characters, for Korean, whose spacing is a matter of taste.
         wer: by words.
+        coverage: share of clips, surest first.
+        risk: CER over those.
     """
 
     n_clips: int
@@ -41,6 +44,8 @@ class TranscriptScores:
     cer: Interval
     cer_without_spaces: Interval
     wer: Interval
+    coverage: list[float]
+    risk: list[float]
 
 
 def normalise_text(text: str) -> str:
@@ -55,36 +60,44 @@ def character_error_rate(reference: str, hypothesis: str) -> float | None:
     return float(jiwer.cer(reference, hypothesis)) if reference else None
 
 
-def score_transcripts(references: Sequence[str], hypotheses: Sequence[str]) -> TranscriptScores | None:
+def score_transcripts(
+    references: Sequence[str], hypotheses: Sequence[str], confidences: Sequence[float | None]
+) -> TranscriptScores | None:
     """Compare transcripts with what was said.
 
     Args:
         references: what was said, one per clip. One that holds nothing but punctuation is left out.
         hypotheses: what was heard, in the same order.
+        confidences: how sure the model was; None where nothing was heard, which is not sure at all.
 
     Returns:
         The scores, or None when no reference is left.
     """
-    pairs = [
-        (reference, normalise_text(hypothesis))
-        for reference, hypothesis in zip(map(normalise_text, references), hypotheses, strict=True)
+    rows = [
+        (confidence or 0.0, reference, normalise_text(hypothesis))
+        for reference, hypothesis, confidence in zip(
+            map(normalise_text, references), hypotheses, confidences, strict=True
+        )
         if reference
     ]
-    if not pairs:
+    if not rows:
         return None
+    pairs = [(reference, hypothesis) for _, reference, hypothesis in sorted(rows, key=lambda row: -row[0])]
+    characters = [jiwer.process_characters(*pair) for pair in pairs]
     joined = [(reference.replace(" ", ""), hypothesis.replace(" ", "")) for reference, hypothesis in pairs]
     return TranscriptScores(
         n_clips=len(pairs),
         n_empty=sum(not hypothesis for _, hypothesis in pairs),
-        cer=_rate([jiwer.process_characters(*pair) for pair in pairs]),
+        cer=_rate(characters),
         cer_without_spaces=_rate([jiwer.process_characters(*pair) for pair in joined]),
         wer=_rate([jiwer.process_words(*pair) for pair in pairs]),
+        coverage=[(index + 1) / len(pairs) for index in range(len(pairs))],
+        risk=np.divide(*(np.cumsum(counts) for counts in _edits_and_lengths(characters))).tolist(),
     )
 
 
 def _rate(outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput]) -> Interval:
-    edits = np.array([output.substitutions + output.deletions + output.insertions for output in outputs])
-    lengths = np.array([output.hits + output.substitutions + output.deletions for output in outputs])
+    edits, lengths = _edits_and_lengths(outputs)
     value = float(edits.sum() / lengths.sum())
     if len(outputs) < 2:
         return Interval(value, None, None)
@@ -99,3 +112,11 @@ def _rate(outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput]) -> Interv
         random_state=np.random.default_rng(SEED),
     ).confidence_interval
     return Interval(value, float(found.low), float(found.high))
+
+
+def _edits_and_lengths(
+    outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    edits = np.array([output.substitutions + output.deletions + output.insertions for output in outputs])
+    lengths = np.array([output.hits + output.substitutions + output.deletions for output in outputs])
+    return edits, lengths

@@ -9,7 +9,6 @@ Everything but the model goes under ``--work``; the same command given again con
 import argparse
 import json
 import logging
-import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from speech_folder import write_folder
 from speech_network import Shape, Whisper
 from speech_text import build_tokenizer, prepare_text
 from speech_train import Recipe, train
-from speech_voice import SHARD_SENTENCES, speak_shards
+from speech_voice import Speaking
 from tokenizers import Tokenizer
 
 LANGUAGES = ["ko"]
@@ -44,16 +43,6 @@ def prepare(data: Path, work: Path, seed: int) -> tuple[list[str], list[str]]:
         store.write_text(json.dumps({"train": sentences, "held_out": held_out}, ensure_ascii=False), encoding="utf-8")
     stored = json.loads(store.read_text(encoding="utf-8"))
     return stored["train"], stored["held_out"]
-
-
-def speak(sentences: list[str], work: Path, seed: int) -> multiprocessing.Process:
-    """Start speaking the sentences beside the training, once each; shards that exist are kept."""
-    n_shards = -(-len(sentences) // SHARD_SENTENCES)
-    process = multiprocessing.Process(
-        target=speak_shards, args=(sentences, seed, work / "shards", n_shards), daemon=True
-    )
-    process.start()
-    return process
 
 
 def export(work: Path, out: Path) -> None:
@@ -80,9 +69,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     sentences, held_out = prepare(arguments.data, arguments.work, arguments.seed)
     if not arguments.skip_training:
-        speaking = speak(sentences, arguments.work, arguments.seed)
+        speaking = Speaking(sentences, arguments.seed, arguments.work / "shards")
+        speaking.start()
         train(arguments.work, arguments.init, Recipe(arguments.hours, arguments.seed, arguments.learning_rate))
-        speaking.terminate()
+        speaking.stop()
     export(arguments.work, arguments.out)
     figures = evaluate(arguments.out, held_out, arguments.data, arguments.sentences, arguments.seed)
     text = json.dumps(figures, indent=1)

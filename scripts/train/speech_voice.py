@@ -5,10 +5,12 @@ The library is used rather than the program because only the library reports whe
 
 import ctypes
 import json
+import multiprocessing
 import os
 import random
 import re
 import subprocess
+import threading
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16000
 SHARD_SENTENCES = 500
+MAX_CRASHES = 100
 LEFT_OUT_VARIANTS = ("f4", "m6", "Andrea", "steph")
 # The plain voices are the ones people ask for, so they are heard more often than their share.
 COMMON_VARIANTS = ("", "", "", "m1", "m2", "m3", "m4", "m5", "m7", "m8", "f1", "f2", "f3", "f5")
@@ -175,9 +178,9 @@ def speak(engine: Espeak, text: str, rng: random.Random, variants: list[str]) ->
     return Utterance(text, scaled, character_times(text, heard, end_s))
 
 
-def speak_shard(index: int, sentences: list[str], seed: int, folder: Path, variants: list[str], engine: Espeak) -> None:
+def speak_shard(index: int, sentences: list[str], seed: str, folder: Path, variants: list[str], engine: Espeak) -> None:
     """Write shard ``index``: ``NNNNN.pcm`` (int16) and then ``NNNNN.json`` (text, samples, character times)."""
-    rng = random.Random(f"{seed}-{index}")
+    rng = random.Random(seed)
     start = index * SHARD_SENTENCES
     meta, chunks = [], []
     for position in range(start, start + SHARD_SENTENCES):
@@ -191,14 +194,46 @@ def speak_shard(index: int, sentences: list[str], seed: int, folder: Path, varia
     temporary.rename(folder / f"{index:05d}.json")  # last, so that a shard is seen only when complete
 
 
-def speak_shards(sentences: list[str], seed: int, folder: Path, n_shards: int, part: int = 0, n_parts: int = 1) -> None:
-    """Write every missing shard whose index is ``part`` modulo ``n_parts``; shards differ by voice."""
+def speak_shards(sentences: list[str], seed: int, folder: Path, n_shards: int, attempt: int = 0) -> None:
+    """Write every missing shard; shards differ by voice, and so do attempts."""
     os.nice(2)  # training goes first
     folder.mkdir(parents=True, exist_ok=True)
     engine, variants = Espeak(), all_variants()
-    for index in range(part, n_shards, n_parts):
+    for index in range(n_shards):
         if not (folder / f"{index:05d}.json").exists():
-            speak_shard(index, sentences, seed, folder, variants, engine)
+            draw = f"{seed}-{index}" if not attempt else f"{seed}-{index}-{attempt}"
+            speak_shard(index, sentences, draw, folder, variants, engine)
+
+
+class Speaking(threading.Thread):
+    """Speaks all sentences beside the training, once each; shards that exist are kept.
+
+    espeak-ng crashes on rare combinations of voice, pitch and words: a new process then draws other voices.
+    """
+
+    def __init__(self, sentences: list[str], seed: int, folder: Path) -> None:
+        """Set up; `start` starts."""
+        super().__init__(daemon=True)
+        self._arguments = (sentences, seed, folder, -(-len(sentences) // SHARD_SENTENCES))
+        self._stopped = False
+        self._process: multiprocessing.Process | None = None
+
+    def run(self) -> None:
+        """Speak until every shard is there."""
+        for attempt in range(MAX_CRASHES):
+            if self._stopped:
+                return
+            self._process = multiprocessing.Process(target=speak_shards, args=(*self._arguments, attempt), daemon=True)
+            self._process.start()
+            self._process.join()
+            if self._process.exitcode == 0:
+                return
+
+    def stop(self) -> None:
+        """End at once."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.terminate()
 
 
 class Pool:

@@ -84,6 +84,7 @@ def test_the_pipeline_applies_it(calibration_file: Path, pipeline: Pipeline, cli
     voice = np.array(list(plain.voice_emotion.values()))
     expected = combine(pipeline.fusion, calibration, plain.sentence_probabilities, voice)
     assert expected.text is not None
+    assert expected.voice is not None
     assert found.probabilities == pytest.approx(expected.korean.tolist(), abs=1e-4)
     assert list(found.fused_en.values()) == pytest.approx(expected.english.tolist(), abs=1e-4)
     assert list((found.text_emotion or {}).values()) == pytest.approx(expected.text.tolist(), abs=1e-4)

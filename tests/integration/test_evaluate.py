@@ -44,7 +44,9 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (DATA_DIR / "clips.csv").open(encoding="utf-8", newline="") as stream:
         rows = [{**row, "path": str(DATA_DIR / row["path"])} for row in csv.DictReader(stream)]
     columns = list(rows[0])
-    rows[3:3] = [{"path": name, **dict.fromkeys(columns[1:], "")} for name in ("broken.wav", "없음.wav")]
+    nothing = dict.fromkeys(columns, "")
+    rows[3:3] = [{**nothing, "path": name} for name in ("broken.wav", "없음.wav")]
+    rows.append({**nothing, "text": "오늘은 정말 기뻤다.", "emotion": "기쁨"})
     path = folder / "clips.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, columns)
@@ -76,6 +78,9 @@ def test_a_broken_file_is_listed_and_the_others_are_measured(
     assert metrics["n_failed"] == 2
     assert metrics["n_clips"] == len(journal_of(out)) + 2
     assert metrics["transcripts"]["cer"]["value"] < 0.5
+    (words,) = (line for line in journal_of(out) if line["voice"] is None)
+    assert (words["transcript"], len(words["sentences"])) == ("오늘은 정말 기뻤다.", 1)
+    assert metrics["transcripts"]["n_clips"] == len(journal_of(out)) - 1
     assert metrics["emotions"]["korean"]["by_modality"]["fused"]["accuracy"]["value"] > 1 / 6
     assert "broken.wav" in (out / "report.html").read_text(encoding="utf-8")
 
@@ -135,7 +140,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
 
 @pytest.mark.parametrize(
     ("content", "named"),
-    [("text\nhello\n", "column path"), ("path,emotion\na.wav,joy\n", "'joy'"), ("path,lang\na.wav,xx\n", "'xx'")],
+    [("emotion\n기쁨\n", "column path"), ("path,emotion\na.wav,joy\n", "'joy'"), ("path,lang\na.wav,xx\n", "'xx'")],
 )
 def test_a_wrong_manifest_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, named: str) -> None:
     manifest = tmp_path / "clips.csv"

@@ -79,6 +79,7 @@ def test_without_a_calibration_the_references_formula_holds(
     votes = vote(sentences, 6) if sentences else None
     assert found.korean.tolist() == FUSION.fuse(votes, np.array(voice)).tolist()
     assert (found.text is None) == (not sentences)
+    assert found.voice is not None
     assert found.voice.tolist() == list(voice)
     assert found.english.sum() == pytest.approx(1)
 

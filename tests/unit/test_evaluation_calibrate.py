@@ -44,7 +44,7 @@ def spoken(
         sure = tuple(soften(vector, 1 / sharpness).tolist())
         blank = tuple(rng.dirichlet(np.full(6, 50.0)).tolist())
         text, voice = (sure, blank) if labels == KO_LABELS else (blank, sure)
-        predictions.append(Prediction(transcript="말", duration_s=1, sentences=(text,), voice=voice))
+        predictions.append(Prediction(transcript="말", duration_s=1, confidence=0.9, sentences=(text,), voice=voice))
     return clips, predictions
 
 
@@ -83,7 +83,7 @@ def test_the_fusion_with_the_lower_log_loss_is_chosen_and_named() -> None:
 def test_what_cannot_be_used_is_left_out() -> None:
     clips, predictions = spoken(KO_LABELS, 100)
     predictions[0] = Failure("empty_audio", "nothing there")
-    predictions[1] = Prediction(transcript="", duration_s=1, sentences=(), voice=(1.0, 0, 0, 0, 0, 0))
+    predictions[1] = Prediction(transcript="", duration_s=1, confidence=None, sentences=(), voice=(1.0, 0, 0, 0, 0, 0))
     clips[2] = Clip(4, "2.wav", Path("2.wav"))
     found = calibrate(clips, predictions, MODELS).fit
     assert found is not None

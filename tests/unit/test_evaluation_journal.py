@@ -10,7 +10,9 @@ from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
 from maeum.models import ModelFolder
 from maeum.settings import PROJECT_DIR, Settings
 
-PREDICTION = Prediction(transcript="안녕", duration_s=1.25, sentences=((0.1, 0.9),), voice=(1 / 3, 2 / 3))
+PREDICTION = Prediction(
+    transcript="안녕", duration_s=1.25, confidence=0.9, sentences=((0.1, 0.9),), voice=(1 / 3, 2 / 3)
+)
 
 
 def test_what_is_put_is_there_next_time(tmp_path: Path) -> None:

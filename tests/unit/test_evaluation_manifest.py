@@ -38,12 +38,12 @@ def test_only_a_path_is_needed(tmp_path: Path) -> None:
     ("content", "named"),
     [
         ("", "column path"),
-        ("text\nhello\n", "column path"),
+        ("emotion\n기쁨\n", "column path"),
         ("path,text,text\na,b,c\n", "twice: text"),
         ("path\n", "lists no clip"),
         ("path,text\na.wav\n", "line 2"),
         ("path,text\na.wav,b,c\n", "line 2"),
-        ("path,text\n,b\n", "line 2 of the manifest has no path"),
+        ("path,text,emotion\n,,기쁨\n", "line 2 of the manifest has no path"),
         ("path,emotion\na.wav,기쁨\nb.wav,joy\n", "line 3 of the manifest: the emotion 'joy' is none of 기쁨"),
         ("path,gender\na.wav,X\n", "line 2 of the manifest: gender must be"),
         ("path,lang\na.wav,de\n", "does not transcribe 'de'"),
@@ -55,6 +55,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: str | bytes, named: str
     with pytest.raises(InvalidManifest) as caught:
         read(tmp_path, content)
     assert named in caught.value.message
+
+
+@pytest.mark.parametrize("content", ["text\n안녕\n", "path,text\n,안녕\n"])
+def test_a_row_without_a_path_is_words_only(tmp_path: Path, content: str) -> None:
+    (clip,) = read(tmp_path, content).clips
+    assert (clip.path, clip.file, clip.text) == ("line 2", None, "안녕")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_normalisation_is_as_documented() -> None:
 
 def test_error_rates_by_hand() -> None:
     # 4 + space + 2 characters: one wrong, one missing. And a clip where nothing was heard.
-    found = score_transcripts(["가나다라 마바.", "하하"], ["가나다라 마비", ""])
+    found = score_transcripts(["가나다라 마바.", "하하"], ["가나다라 마비", ""], [0.5, None])
     assert found is not None
     assert (found.n_clips, found.n_empty) == (2, 1)
     assert found.cer.value == pytest.approx(3 / 9)
@@ -139,8 +139,16 @@ def test_error_rates_by_hand() -> None:
     assert found.cer.low <= found.cer.value <= found.cer.high
 
 
+def test_the_surest_transcripts_come_first() -> None:
+    found = score_transcripts(["가나다라", "마바사아", "자차카타"], ["가나", "마바사아", ""], [0.6, 0.9, None])
+    assert found is not None
+    assert found.coverage == pytest.approx([1 / 3, 2 / 3, 1])
+    assert found.risk == pytest.approx([0, 2 / 8, 6 / 12])
+    assert found.risk[-1] == found.cer.value
+
+
 def test_spaces_count_only_in_one_of_the_two() -> None:
-    found = score_transcripts(["오늘 은 좋다"], ["오늘은 좋다"])
+    found = score_transcripts(["오늘 은 좋다"], ["오늘은 좋다"], [0.9])
     assert found is not None
     assert found.cer.value == pytest.approx(1 / 7)
     assert found.cer_without_spaces.value == 0
@@ -148,12 +156,12 @@ def test_spaces_count_only_in_one_of_the_two() -> None:
 
 
 def test_a_reference_of_punctuation_is_no_reference() -> None:
-    assert score_transcripts(["…!", "?"], ["말", "말"]) is None
+    assert score_transcripts(["…!", "?"], ["말", "말"], [0.9, 0.9]) is None
     assert character_error_rate("…", "말") is None
     assert character_error_rate("말.", "말") == 0
 
 
 @given(st.lists(st.text("가나다 라", min_size=1, max_size=8), min_size=1, max_size=6))
 def test_what_was_said_has_no_errors(texts: list[str]) -> None:
-    found = score_transcripts(texts, texts)
+    found = score_transcripts(texts, texts, [0.5] * len(texts))
     assert found is None or (found.cer.value, found.wer.value) == (0, 0)

@@ -21,9 +21,12 @@ ROW = np.full(6, 0.02) + np.eye(6) * 0.88
 HOSTILE = '<script src="http://example.org/x.js">'
 
 
-def heard(text: str | None, voice: int, said: str = "말") -> Prediction:
+def heard(text: str | None, voice: int | None, said: str = "말") -> Prediction:
     sentences = () if text is None else (tuple(ROW[KO_LABELS.index(text)].tolist()),)
-    return Prediction(transcript=said, duration_s=2.0, sentences=sentences, voice=tuple(ROW[voice].tolist()))
+    voices = None if voice is None else tuple(ROW[voice].tolist())
+    return Prediction(
+        transcript=said, duration_s=2.0, confidence=0.8 if sentences else None, sentences=sentences, voice=voices
+    )
 
 
 def clip(path: str, text: str | None = None, emotion: str | None = None) -> Clip:
@@ -115,7 +118,7 @@ def test_the_page_asks_nobody_for_anything(report: Path) -> None:
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "base", "a"}
     sources = [value or "" for _, attributes in page.tags for name, value in attributes.items() if name == "src"]
-    assert len(sources) == 8
+    assert len(sources) == 9
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "url(" not in html
     assert "default-src 'none'" in html
@@ -143,7 +146,7 @@ def test_the_table_has_every_clip(report: Path, evaluation: Evaluation) -> None:
     table = pq.read_table(report / "predictions.parquet")
     assert table.column_names == [
         *("path", "reference", "emotion", "gender", "language", "speaker"),
-        *("transcript", "cer", "duration_s", "n_sentences"),
+        *("transcript", "cer", "confidence", "duration_s", "n_sentences"),
         *("text_top", *(f"text {label}" for label in KO_LABELS)),
         *("voice_top", *(f"voice {label}" for label in EN_LABELS)),
         *("fused_top", *(f"fused {label}" for label in KO_LABELS)),
@@ -159,3 +162,28 @@ def test_the_table_has_every_clip(report: Path, evaluation: Evaluation) -> None:
     assert rows[3]["fused 슬픔"] == pytest.approx(evaluation.judged[3].emotions.korean[5])
     assert rows[5]["fused_top"] is None
     assert json.loads(table.schema.metadata[b"maeum"])["models"] == MODELS.names
+
+
+def test_words_that_nobody_spoke_are_scored_as_words() -> None:
+    clips = [
+        Clip(line, f"line {line}", None, "말", emotion) for line, emotion in ((2, "기쁨"), (3, "슬픔"), (4, "슬픔"))
+    ]
+    outcomes = [heard("기쁨", None), heard("기쁨", None), heard(None, None)]
+    found = judge(Path("words.csv"), clips, outcomes, MODELS, None)
+    assert [(failed.path, failed.code) for failed in found.failed] == [("line 4", "no_words")]
+    assert found.transcripts is None
+    scores = found.emotions["korean"].by_modality
+    assert scores["text"] is not None
+    assert scores["fused"] is not None
+    assert scores["text"].accuracy.value == scores["fused"].accuracy.value == 0.5
+    # The words alone decide: 기쁨 goes to HAPPY, and HAPPY back to 기쁨 and some 당황.
+    assert found.judged[0].emotions.korean == pytest.approx([1 / 1.2, 0.2 / 1.2, 0, 0, 0, 0], abs=1e-9)
+
+
+def test_an_english_label_of_words_only_is_left_out_of_the_voices_figures() -> None:
+    clips = [clip("a.wav", "말", "FEAR"), Clip(3, "line 3", None, "말", "FEAR")]
+    found = judge(Path("words.csv"), clips, [heard("불안", FEAR), heard("불안", None)], MODELS, None)
+    scores = found.emotions["english"].by_modality
+    assert scores["voice"] is not None
+    assert scores["fused"] is not None
+    assert (scores["voice"].n_clips, scores["fused"].n_clips) == (1, 2)

@@ -1,0 +1,100 @@
+"""Make the test sets of the model cards as manifests for `maeum evaluate`.
+
+    python scripts/train/sets.py --data DIR [--out build/sets] [--sentences N] [--seed N]
+
+Sentences are those that the speech training leaves out, spoken by espeak-ng. Each set is a folder of clips with a
+`clips.csv`; comments are rows without a clip.
+"""
+
+import argparse
+import csv
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from speech_diary import DIARY_TEST
+from speech_evaluate import HUMAN_CLIP, HUMAN_TEXT, Speaker, Wave, with_noise
+from speech_noise import KINDS, sound
+from speech_text import prepare_text
+from speech_voice import LEFT_OUT_VARIANTS, SAMPLE_RATE_HZ
+from text_data import LABELS, read_kote
+from tqdm import tqdm
+from voice_data import LETTERS as EMOTIONS
+from voice_data import MEN, N_HEARD, TRAINED
+
+NOISE_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
+
+
+def write_set(folder: Path, columns: Sequence[str], rows: Iterable[tuple[Wave | None, Sequence[str]]]) -> None:
+    """Write clips as FLAC beside a `clips.csv` of their paths and the columns given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["path", *columns])
+        for index, (wave, cells) in enumerate(tqdm(rows, desc=folder.name, leave=False, mininterval=5)):
+            name = "" if wave is None else f"{index:03d}.flac"
+            if wave is not None:
+                soundfile.write(folder / name, np.clip(wave, -1, 1), SAMPLE_RATE_HZ, subtype="PCM_16")
+            table.writerow([name, *cells])
+
+
+def main() -> None:
+    """Read the arguments and write every set."""
+    parser = argparse.ArgumentParser(description="Make the test sets of the model cards.")
+    parser.add_argument("--data", type=Path, required=True, help="folder with text/, speech/ko and emotion/emodb")
+    parser.add_argument("--out", type=Path, default=Path("build/sets"))
+    parser.add_argument("--sentences", type=int, default=300, help="size of the larger sets")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rng, draw, speaker = random.Random(arguments.seed), np.random.default_rng(arguments.seed), Speaker()
+    held_out = prepare_text(arguments.data, arguments.seed, DIARY_TEST)[1][: arguments.sentences]
+    diary, out = list(DIARY_TEST), arguments.out
+    threes = [diary[i : i + 3] for i in range(0, len(diary) - 2, 3)]
+    voices = [LEFT_OUT_VARIANTS[index % len(LEFT_OUT_VARIANTS)] for index in range(len(held_out))]
+
+    def say(text: str, variant: str = "") -> Wave:
+        return speaker.clip([text], variant, rng)
+
+    write_set(out / "clean", ["text"], ((say(text), [text]) for text in held_out))
+    for decibels in NOISE_DB:
+        noisy = ((with_noise(say(text), decibels, draw), [text]) for text in held_out)
+        write_set(out / f"noise_{decibels:.0f}db", ["text"], noisy)
+    spoken = ((say(text, voice), [text, voice]) for text, voice in zip(held_out, voices, strict=True))
+    write_set(out / "left_out_voices", ["text", "speaker"], spoken)
+    write_set(out / "diary", ["text"], ((say(text), [text]) for text in diary))
+    write_set(
+        out / "three_sentences", ["text"], ((speaker.clip(texts, "", rng), [" ".join(texts)]) for texts in threes)
+    )
+    quiet = [np.zeros(10 * SAMPLE_RATE_HZ, np.float32)]
+    quiet += [sound(kind, draw, 10 * SAMPLE_RATE_HZ) * np.float32(draw.uniform(0.02, 0.8)) for kind in KINDS * 3]
+    write_set(out / "no_speech", [], ((wave, []) for wave in quiet))
+
+    human = arguments.data / "speech" / "ko"
+    names = [HUMAN_CLIP, *sorted(path.name for path in human.glob("*.wav") if path.name != HUMAN_CLIP)]
+    write_rows(out / "human.csv", [[human / name, HUMAN_TEXT if name == HUMAN_CLIP else ""] for name in names])
+    kote = read_kote(arguments.data / "text" / "kote_test.tsv")
+    asked = [row for row in range(len(kote.texts)) if kote.six[row].max() == 1.0]
+    comments = [["", kote.texts[row], LABELS[kote.six[row].argmax()]] for row in asked]
+    write_rows(out / "comments.csv", comments)
+    acted = sorted((arguments.data / "emotion" / "emodb").glob("*.flac"))
+    heard = [path for path in acted if EMOTIONS[path.stem[5]] in TRAINED[:N_HEARD]]
+    speakers = ["MALE" if path.stem[:2] in MEN else "FEMALE" for path in heard]
+    rows = [
+        [path, "", EMOTIONS[path.stem[5]], gender, path.stem[:2]] for path, gender in zip(heard, speakers, strict=True)
+    ]
+    write_rows(out / "acted.csv", rows)
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write a manifest of files that stay where they are, or of words alone."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream)
+        written = [["" if cell == "" else str(cell) for cell in row] for row in rows]
+        columns = ["path", "text", "emotion", "gender", "speaker"][: len(written[0])]
+        table.writerows([columns, *([str(Path(row[0]).resolve()) if row[0] else "", *row[1:]] for row in written)])
+
+
+if __name__ == "__main__":
+    main()
