@@ -20,9 +20,9 @@ NO_SPEECH_PROB = 0.6
 AVG_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
 LANGUAGE_PROB = 0.5
-# Korean is spoken at 4 to 8 syllables a second and espeak-ng's fastest reaches 11; `scripts/measure_confidence.py`.
+# Korean is spoken at 4 to 8 syllables a second and espeak-ng's fastest reaches 11; `scripts/train/thresholds.py`.
 MAX_SYLLABLES_PER_S = 15.0
-# Of a known phrase less is needed: `scripts/measure_confidence.py` shows what speech has.
+# Of a known phrase less is needed: `scripts/train/thresholds.py` shows what speech has.
 KNOWN_PHRASE_NO_SPEECH_PROB = 0.2
 
 # Letters only, as `_letters` leaves them.

@@ -8,12 +8,15 @@ Sentences are those that the speech training leaves out, spoken by espeak-ng. Ea
 
 import argparse
 import csv
+import io
 import random
+import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 from speech_diary import DIARY_TEST
 from speech_evaluate import HUMAN_CLIP, HUMAN_TEXT, Speaker, Wave, with_noise
 from speech_noise import KINDS, sound
@@ -25,6 +28,17 @@ from voice_data import LETTERS as EMOTIONS
 from voice_data import MEN, N_HEARD, TRAINED
 
 NOISE_DB = (20.0, 15.0, 10.0, 5.0, 0.0)
+ENGLISH = (
+    "Today I met an old friend, and we talked for hours.",
+    "The train was late again, so I missed the meeting.",
+    "I am a little worried about tomorrow.",
+    "My mother called me in the evening.",
+    "It rained the whole day and I stayed at home.",
+    "We had soup and bread for lunch.",
+    "Nobody remembered my birthday, which hurt.",
+    "I finished the book that you gave me.",
+)
+ENGLISH_VOICES = ("en-us", "en-gb", "en-us+f2", "en-gb+m3", "en-us+f4")
 
 
 def write_set(folder: Path, columns: Sequence[str], rows: Iterable[tuple[Wave | None, Sequence[str]]]) -> None:
@@ -67,6 +81,8 @@ def main() -> None:
     write_set(
         out / "three_sentences", ["text"], ((speaker.clip(texts, "", rng), [" ".join(texts)]) for texts in threes)
     )
+    english = [(text, voice) for text in ENGLISH for voice in ENGLISH_VOICES]
+    write_set(out / "english", ["lang"], ((in_another_language(text, voice), ["ko"]) for text, voice in english))
     quiet = [np.zeros(10 * SAMPLE_RATE_HZ, np.float32)]
     quiet += [sound(kind, draw, 10 * SAMPLE_RATE_HZ) * np.float32(draw.uniform(0.02, 0.8)) for kind in KINDS * 3]
     write_set(out / "no_speech", [], ((wave, []) for wave in quiet))
@@ -85,6 +101,14 @@ def main() -> None:
         [path, "", EMOTIONS[path.stem[5]], gender, path.stem[:2]] for path, gender in zip(heard, speakers, strict=True)
     ]
     write_rows(out / "acted.csv", rows)
+
+
+def in_another_language(text: str, voice: str) -> Wave:
+    """The espeak-ng program's speech at 16 kHz."""
+    command = ["espeak-ng", "-v", voice, "--stdout", text]
+    spoken = subprocess.run(command, capture_output=True, check=True).stdout
+    samples, rate = soundfile.read(io.BytesIO(spoken), dtype="float32")
+    return np.asarray(soxr.resample(samples, rate, SAMPLE_RATE_HZ), np.float32)
 
 
 def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:

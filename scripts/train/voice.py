@@ -40,18 +40,17 @@ class Recipe:
     """Every choice of the training run."""
 
     taught_rounds: int = 6
-    rounds: int = 60
+    rounds: int = 54
     spliced: float = 0.3
     warp: float = 0.12
     tempo: float = 0.2
     teacher_c: float = 0.003
     surprise: float = 0.01
     logit_loss: float = 0.3
-    batch_size: int = 48
-    learning_rate: float = 3e-3
+    batch_size: int = 16
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    dropout: float = 0.0
-    ema_decay: float = 0.98
+    ema_decay: float = 0.99
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -126,7 +125,9 @@ def train(
 
     network = VoiceNetwork(len(TRAINED))
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
     n_steps = len(draws) // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, n_steps)
     network.train()

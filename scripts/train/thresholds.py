@@ -1,0 +1,139 @@
+"""Measure where a speech model's confidence stops meaning anything, and what the evidence of real speech looks like.
+
+    python scripts/train/thresholds.py SET... [--model models/embedded/speech]
+
+Each SET is a folder that `sets.py` made. A clip whose text is not given counts as misheard, whatever is heard in it.
+Writes `thresholds.json`, which the service reads, and `confidence.svg` beside the model.
+"""
+
+import argparse
+import csv
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score, roc_curve
+from tqdm import tqdm
+
+from maeum.decoding import decode
+from maeum.engines.speech import SpeechEngine
+from maeum.evaluation.transcripts import character_error_rate
+from maeum.evidence import confidence, speech_seconds
+from maeum.stages import Failure, SpeechItem
+
+MISHEARD_CER = 0.3
+BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One transcript: how sure, how wrong, and the evidence of its segments."""
+
+    set: str
+    confidence: float
+    cer: float
+    no_speech_probs: tuple[float, ...]
+    syllables_per_s: tuple[float, ...]
+
+
+def hear(engine: SpeechEngine, folder: Path) -> list[Heard]:
+    """Transcribe a set; clips in which nothing is heard give nothing."""
+    with (folder / "clips.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found = []
+    for start in tqdm(range(0, len(rows), BATCH), desc=folder.name, leave=False, mininterval=5):
+        part = rows[start : start + BATCH]
+        items = [SpeechItem(decode((folder / row["path"]).read_bytes()).to_pcm16(), "ko") for row in part]
+        for row, transcript in zip(part, engine.transcribe(items), strict=True):
+            if isinstance(transcript, Failure):
+                raise RuntimeError(transcript.message)
+            sure = confidence(transcript.segments)
+            if sure is None:
+                continue
+            cer = character_error_rate(row["text"], transcript.text) if row.get("text") else 1.0
+            spoken = [(len(re.findall("[가-힣]", s.text)), speech_seconds(s, transcript.speech_spans))
+                      for s in transcript.segments]  # fmt: skip
+            found.append(
+                Heard(
+                    folder.name,
+                    sure,
+                    1.0 if cer is None else cer,
+                    tuple(segment.no_speech_prob for segment in transcript.segments),
+                    tuple(n / max(0.1, seconds) for n, seconds in spoken),
+                )
+            )
+    return found
+
+
+def choose(heard: list[Heard]) -> tuple[float, dict[str, float]]:
+    """The confidence that tells misheard transcripts from others best: the largest sum of both shares caught."""
+    sure, wrong = np.array([one.confidence for one in heard]), np.array([one.cer > MISHEARD_CER for one in heard])
+    false_alarms, caught, thresholds = roc_curve(wrong, -sure)
+    best = int(np.argmax(caught - false_alarms))
+    threshold = round(float(-thresholds[best]), 2)
+    warned = sure < threshold
+    return threshold, {
+        "transcripts": len(heard),
+        "misheard": int(wrong.sum()),
+        "roc_auc": float(roc_auc_score(wrong, -sure)),
+        "misheard_with_warning": float(warned[wrong].mean()),
+        "others_with_warning": float(warned[~wrong].mean()),
+    }
+
+
+def draw(heard: list[Heard], threshold: float, path: Path) -> None:
+    """Every transcript as a point, and the error rate of those that get no warning over the threshold."""
+    sure, cer = np.array([one.confidence for one in heard]), np.minimum(1.2, [one.cer for one in heard])
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "maeum"}):
+        figure = Figure(figsize=(9, 3.6), layout="tight")
+        left, right = figure.subplots(1, 2)
+        for name in dict.fromkeys(one.set for one in heard):
+            chosen = np.array([one.set == name for one in heard])
+            left.scatter(sure[chosen], cer[chosen], s=6, alpha=0.5, label=name)
+        left.axvline(threshold, color="0.3", linestyle="--", linewidth=1)
+        left.axhline(MISHEARD_CER, color="0.7", linestyle=":", linewidth=1)
+        left.set(xlabel="confidence", ylabel="CER (1.2 and more: 1.2)")
+        left.legend(fontsize=6)
+        order: NDArray[np.int64] = np.argsort(-sure)
+        kept = np.arange(1, len(order) + 1)
+        right.plot(sure[order], np.cumsum(cer[order]) / kept, label="mean CER of transcripts without a warning")
+        right.plot(sure[order], kept / len(order), label="share of them")
+        right.axvline(threshold, color="0.3", linestyle="--", linewidth=1)
+        right.set(xlabel="threshold", ylim=(0, 1.03))
+        right.legend(fontsize=7)
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def main() -> None:
+    """Read the arguments, measure, write."""
+    parser = argparse.ArgumentParser(description="Measure the thresholds of a speech model.")
+    parser.add_argument("sets", type=Path, nargs="+", metavar="SET")
+    parser.add_argument("--model", type=Path, default=Path("models/embedded/speech"))
+    arguments = parser.parse_args()
+    engine = SpeechEngine(arguments.model)
+    heard = [one for folder in arguments.sets for one in hear(engine, folder)]
+    threshold, figures = choose(heard)
+    understood = [one for one in heard if one.cer <= MISHEARD_CER]
+    no_speech = [prob for one in understood for prob in one.no_speech_probs]
+    rates = [rate for one in understood for rate in one.syllables_per_s]
+    figures |= {
+        "no_speech_prob_of_speech_p99": float(np.quantile(no_speech, 0.99)),
+        "no_speech_prob_of_speech_max": max(no_speech),
+        "syllables_per_s_p99": float(np.quantile(rates, 0.99)),
+        "syllables_per_s_max": max(rates),
+    }
+    measured = {"sets": sorted({one.set for one in heard}), "misheard_means_cer_above": MISHEARD_CER}
+    measured |= {name: round(value, 4) for name, value in figures.items()}
+    text = json.dumps({"low_confidence": threshold, "measured": measured}, indent=1)
+    (arguments.model / "thresholds.json").write_text(text + "\n", encoding="utf-8")
+    draw(heard, threshold, arguments.model / "confidence.svg")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
