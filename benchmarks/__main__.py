@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in arguments.suites or SUITES:
         suite = SUITES[name]
         for profile in [arguments.profile] if arguments.profile else suite.profiles:
-            run = Run(profile, arguments.device, arguments.rounds or suite.rounds, clips)
+            run = Run(profile, arguments.device, arguments.rounds or suite.rounds, clips, arguments.quick)
             figures = _run(suite, run, arguments.out)
             missed += sum(figure.met is False for figure in figures)
     print(f"{missed} targets missed" if missed else "all targets met")
@@ -53,6 +53,7 @@ def _run(suite: Suite, run: Run, out: Path) -> list[Figure]:
         "command": shlex.join(
             ["python", "-m", "benchmarks", suite.name, "--profile", run.profile, "--device", run.device]
             + (["--rounds", str(run.rounds)] if run.rounds != suite.rounds else [])
+            + (["--quick"] if run.quick else [])
         ),
         "rounds": run.rounds,
         "seconds": round(time.perf_counter() - start),
@@ -72,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", choices=["embedded", "production-shapes"], help="default: each suite's own")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, help="rounds that count; default: each suite's own")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the requests: to try, not to publish")
     parser.add_argument("--out", type=Path, default=results.RESULTS_DIR, help="folder for the JSON files")
     return parser
 

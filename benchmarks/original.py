@@ -63,6 +63,10 @@ class Original:
     def _fusion(self) -> Fusion:
         return Fusion(Projection.load(None), read_text_labels(self._text), read_voice_labels(self._voice))
 
+    def load(self) -> None:
+        """Load the models now rather than with the first recording."""
+        _ = self._whisper, self._classifier, self._network, self._fusion
+
     def analyze(self, data: bytes, gender: str = "MALE", lang: str = "ko") -> list[float]:
         """Fused probabilities, in the order of the text model's labels, of one audio file."""
         with tempfile.TemporaryDirectory() as folder:

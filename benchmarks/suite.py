@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks import shapes
@@ -31,12 +30,18 @@ class Run:
         device: where they run.
         rounds: rounds that count.
         clips: gives recordings that nobody has heard before.
+        quick: use a quarter of them.
     """
 
     profile: Profile
     device: Device
     rounds: int
     clips: Clips
+    quick: bool = False
+
+    def scaled(self, count: int) -> int:
+        """How many recordings to use where a full run uses `count`."""
+        return max(1, count // 4) if self.quick else count
 
     def settings(self, *, speech_size: str = "tiny", **changes: Any) -> Settings:
         """Settings that name the profile's models, without a summary; the rest comes from the environment.
@@ -97,10 +102,3 @@ class Suite:
     run: Callable[[Run], list[Figure]]
     rounds: int
     profiles: tuple[Profile, ...] = ("embedded",)
-
-
-def log_path(name: str) -> Path:
-    """Where a server writes its output."""
-    path = WORK_DIR / "logs" / f"{name}.txt"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path

@@ -1,6 +1,7 @@
 """All suites, in the order in which they run."""
 
 from benchmarks.suite import Suite
-from benchmarks.suites import speech, text, voice
+from benchmarks.suites import bursts, efficiency, long, overhead, peers, served, speech, start, tail, text, voice
 
-SUITES: dict[str, Suite] = {module.SUITE.name: module.SUITE for module in (text, voice, speech)}
+_MODULES = (text, voice, speech, served, overhead, efficiency, bursts, tail, long, start, peers)
+SUITES: dict[str, Suite] = {module.SUITE.name: module.SUITE for module in _MODULES}

@@ -58,6 +58,5 @@ SUITE = Suite(
     "decode, MFCC and network, 44.1 kHz stereo",
     "librosa through a temporary file, batch of one",
     run,
-    rounds=4,
-    profiles=("embedded", "production-shapes"),
+    rounds=3,
 )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from benchmarks import results
 from benchmarks.clips import sentence
 from benchmarks.measure import Figure, alternate, difference, percentile, ratio
+from benchmarks.server import cpu_seconds
 
 
 def test_contestants_take_turns() -> None:
@@ -111,3 +115,37 @@ def test_sentences_differ_and_repeat_themselves_for_the_same_number() -> None:
     assert len(set(found)) == 500
     assert found[7] == sentence(7)
     assert max(map(len, found)) > 3 * min(map(len, found))
+
+
+_CHILD = """
+import subprocess, sys, time
+def burn(seconds):
+    while time.process_time() < seconds:
+        pass
+burn(0.3)
+if sys.argv[1] == "first":
+    subprocess.run([sys.executable, sys.argv[0], "second"])
+    print("done", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_cpu_seconds_count_children_that_have_ended(tmp_path: Path) -> None:
+    script = tmp_path / "child.py"
+    script.write_text(_CHILD)
+    with subprocess.Popen([sys.executable, script, "first"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+
+        used = cpu_seconds(process.pid)
+
+        process.stdin.close()
+    assert used >= 0.55  # twice 0.3, less what the kernel's clock ticks cut off
+
+
+def test_there_are_no_cpu_seconds_of_a_process_that_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+        with pytest.raises(psutil.NoSuchProcess):
+            cpu_seconds(process.pid)

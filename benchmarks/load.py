@@ -1,0 +1,139 @@
+"""Clients: N of them that wait for their answers, or arrivals at a rate whether or not answers come."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from benchmarks.measure import percentile
+
+_TIMEOUT = aiohttp.ClientTimeout(total=600)
+
+
+@dataclass(slots=True)
+class Load:
+    """How a number of requests went; only answers with status 200 count.
+
+    Attributes:
+        latencies_s: seconds of each request that got 200.
+        failures: requests that did not.
+        duration_s: from the first request to the last answer.
+    """
+
+    latencies_s: list[float] = field(default_factory=list)
+    failures: int = 0
+    duration_s: float = 0.0
+
+    @property
+    def per_s(self) -> float:
+        """Answers with status 200 a second."""
+        return len(self.latencies_s) / self.duration_s
+
+    def ms(self, percent: float) -> float:
+        """Percentile of the latencies in milliseconds.
+
+        Raises:
+            RuntimeError: no request got 200.
+        """
+        if not self.latencies_s:
+            raise RuntimeError(f"none of {self.failures} requests got an answer with status 200")
+        return percentile(self.latencies_s, percent) * 1000
+
+
+def closed_loop(url: str, clips: Iterable[bytes], clients: int, *, for_s: float = float("inf")) -> Load:
+    """Send every clip once; each of `clients` sends its next when it has its answer.
+
+    Args:
+        url: takes a multipart form with a `file`.
+        clips: audio files.
+        clients: requests under way at a time.
+        for_s: start no request after so many seconds.
+    """
+    return asyncio.run(_closed_loop(url, iter(clips), clients, for_s))
+
+
+async def _closed_loop(url: str, clips: Iterator[bytes], clients: int, for_s: float) -> Load:
+    load = Load()
+    start = time.perf_counter()
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        while time.perf_counter() - start < for_s and (clip := next(clips, None)) is not None:
+            await _send(session, url, clip, load)
+
+    async with _session() as session:
+        await asyncio.gather(*(client(session) for _ in range(clients)))
+    load.duration_s = time.perf_counter() - start
+    return load
+
+
+def open_loop(url: str, clips: Sequence[bytes], per_s: float, idle_url: str, seed: int) -> tuple[Load, Load]:
+    """Send clips at random moments, as independent users do, and beside them GET a route that does nothing.
+
+    Args:
+        url: takes a multipart form with a `file`.
+        clips: audio files, one a request.
+        per_s: mean arrivals a second; the gaps between them are exponential.
+        idle_url: asked ten times a second.
+        seed: of the gaps.
+
+    Returns:
+        How the clips went, and how the other route did.
+    """
+    return asyncio.run(_open_loop(url, clips, per_s, idle_url, random.Random(seed)))
+
+
+async def _open_loop(
+    url: str, clips: Sequence[bytes], per_s: float, idle_url: str, rng: random.Random
+) -> tuple[Load, Load]:
+    load, idle = Load(), Load()
+    start = time.perf_counter()
+    async with _session() as session, asyncio.TaskGroup() as group:
+        beside = group.create_task(_ask_for_ever(session, idle_url, idle))
+        due = start
+        sent = []
+        for clip in clips:
+            due += rng.expovariate(per_s)
+            await asyncio.sleep(due - time.perf_counter())
+            sent.append(group.create_task(_send(session, url, clip, load)))
+        await asyncio.wait(sent)
+        beside.cancel()
+    load.duration_s = idle.duration_s = time.perf_counter() - start
+    return load, idle
+
+
+async def _ask_for_ever(session: aiohttp.ClientSession, url: str, load: Load) -> None:
+    while True:
+        start = time.perf_counter()
+        async with session.get(url) as response:
+            await response.read()
+        _note(load, response.status, start)
+        await asyncio.sleep(0.1)
+
+
+async def _send(session: aiohttp.ClientSession, url: str, clip: bytes, load: Load) -> None:
+    form = aiohttp.FormData()
+    form.add_field("file", clip, filename="clip.wav", content_type="audio/wav")
+    start = time.perf_counter()
+    try:
+        async with session.post(url, data=form) as response:
+            await response.read()
+    except aiohttp.ClientError:
+        load.failures += 1
+        return
+    _note(load, response.status, start)
+
+
+def _note(load: Load, status: int, start: float) -> None:
+    if status == 200:
+        load.latencies_s.append(time.perf_counter() - start)
+    else:
+        load.failures += 1
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=_TIMEOUT)

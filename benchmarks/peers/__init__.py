@@ -1,0 +1,1 @@
+"""Other servers over the same models, each started as `python -m benchmarks.peers.<name> PORT`."""

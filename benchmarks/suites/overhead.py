@@ -1,0 +1,46 @@
+"""One client over HTTP against the same pipeline called in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+
+from benchmarks.load import closed_loop
+from benchmarks.measure import Figure, alternate, difference
+from benchmarks.server import maeum_server
+from benchmarks.suite import Run, Suite
+from maeum.local import build_local_pipeline
+
+# Threads of the side that has just worked spin for 0.2 s before they sleep, and would slow the other side down.
+_SETTLE_S = 0.3
+
+
+def run(run: Run) -> list[Figure]:
+    """Analyse clips in turn over HTTP and in this process, one request each a round."""
+    pipeline = build_local_pipeline(run.settings())
+    options = pipeline.options(lang=min(pipeline.languages))
+    with maeum_server(run) as server, asyncio.Runner() as runner:
+        clip: list[bytes] = []
+
+        def over_http(number: int) -> float:
+            clip[:] = run.clips.take(1)
+            time.sleep(_SETTLE_S)
+            return closed_loop(server.analyze_url, clip, 1).ms(50)
+
+        def in_process(number: int) -> float:
+            time.sleep(_SETTLE_S)
+            start = time.perf_counter()
+            runner.run(pipeline.analyze(clip[0], options))
+            return (time.perf_counter() - start) * 1000
+
+        run.say(f"  {run.rounds} clips")
+        a, b = alternate([over_http, in_process], run.rounds, warm_up=3, report=lambda line: None)
+    p50 = statistics.median(a) - statistics.median(b)
+    return [
+        Figure("p50 over HTTP less p50 in-process", p50, "ms", target=15.0, better="lower"),
+        difference("median of the clips' own differences", a, b, "ms"),
+    ]
+
+
+SUITE = Suite("overhead", "one client over HTTP", "the in-process pipeline", run, rounds=60)
