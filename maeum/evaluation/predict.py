@@ -17,7 +17,6 @@ from maeum.fusion import Fusion
 from maeum.local import build_local_pipeline, read_upload
 from maeum.models import MODEL_KINDS, ModelFolder, resolve
 from maeum.pipeline import Pipeline, good
-from maeum.sentences import split_sentences
 from maeum.settings import ModelKind, Settings
 from maeum.speech_languages import supported_languages
 from maeum.stages import Failure
@@ -142,15 +141,14 @@ class _Run:
 
 
 def _read(clip: Clip, max_upload_bytes: int) -> bytes:
-    """A clip's audio, or its words where there is none."""
+    """A clip's audio, or where there is none its words, which the text model reads as one sentence."""
     return str(clip.text).encode() if clip.file is None else read_upload(clip.file, max_upload_bytes)
 
 
 async def _ask(pipeline: Pipeline, data: bytes, clip: Clip) -> Prediction:
     if clip.file is None:
         text = data.decode()
-        sentences = split_sentences(text)
-        rows = [good(row) for row in await pipeline.stages.text.run(sentences)] if sentences else []
+        rows = [good(row) for row in await pipeline.stages.text.run([text])]
         return Prediction(transcript=text, duration_s=0.0, confidence=None, sentences=tuple(rows), voice=None)
     analysis = await pipeline.analyze(data, pipeline.options(clip.gender, clip.language, summary=False))
     return Prediction(

@@ -51,7 +51,8 @@ so with few speakers the truth is wider.</li>
 <li>CER and WER are edits over the length of all references together, after NFC, with punctuation removed and white
 space folded. CER counts spaces; the second figure leaves them out.</li>
 <li>Korean labels are scored against the words' vector and the fused Korean one; English labels against the voice's
-vector and the fused one before its projection back.</li>
+vector and the fused one before its projection back. Without a calibration the words' vector holds votes, which know no
+doubt; “text, mean” is the mean of the sentences' probabilities.</li>
 <li>Where nothing was said there is no text vector: such a clip is an abstention of the text figures, which leave it
 out, and an error of the fused ones, although the service then answers with the voice alone. How often that answer is
 right stands above each table.</li>

@@ -55,8 +55,8 @@ class EmotionScores:
         n_without_speech: clips where nothing was said. They have no text vector: `text` leaves them out, and they
             are errors of `fused`, although the service answers with the voice alone.
         n_right_by_voice_alone: those of them where that answer is right.
-        by_modality: `text` and `fused` for Korean labels, `voice` and `fused` for English ones; None where no clip
-            is left to score.
+        by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes) and `fused` for
+            Korean labels, `voice` and `fused` for English ones; None where no clip is left to score.
     """
 
     labels: tuple[str, ...]
@@ -113,9 +113,6 @@ def judge(
         if isinstance(outcome, Failure):
             failed.append(FailedClip(clip.path, outcome.code, outcome.message))
         else:
-            if outcome.voice is None and not outcome.sentences:
-                failed.append(FailedClip(clip.path, "no_words", "the row has neither audio nor a sentence"))
-                continue
             voice = None if outcome.voice is None else np.asarray(outcome.voice)
             judged.append(Judged(clip, outcome, combine(models.fusion, calibration, outcome.sentences, voice)))
     heard = [one for one in judged if one.clip.text is not None and one.clip.file is not None]
@@ -147,10 +144,14 @@ def _score_space(
     spoken = np.array([one.emotions.text is not None for one in labelled])
     if space == "korean":
         answers = np.array([one.emotions.korean for one in labelled])
-        alone = np.array([nothing if one.emotions.text is None else one.emotions.text for one in labelled])
+        read = [one.prediction.sentences for one in labelled]
+        alone = {
+            "text": np.array([nothing if one.emotions.text is None else one.emotions.text for one in labelled]),
+            "text, mean": np.array([np.mean(rows, axis=0) if rows else nothing for rows in read]),
+        }
     else:
         answers = np.array([one.emotions.english for one in labelled])
-        alone = _voices(labelled, labels, models.fusion.voice_labels)
+        alone = {"voice": _voices(labelled, labels, models.fusion.voice_labels)}
     by_voice_alone = [labels[top] for top in answers[~spoken].argmax(axis=1)]
     truth_unspoken = [label for label, is_spoken in zip(truth, spoken, strict=True) if not is_spoken]
     return EmotionScores(
@@ -158,7 +159,7 @@ def _score_space(
         n_without_speech=int((~spoken).sum()),
         n_right_by_voice_alone=sum(map(str.__eq__, truth_unspoken, by_voice_alone)),
         by_modality={
-            "text" if space == "korean" else "voice": score(labels, truth, alone, abstention_is_error=False),
+            **{name: score(labels, truth, rows, abstention_is_error=False) for name, rows in alone.items()},
             "fused": score(labels, truth, np.where(spoken[:, np.newaxis], answers, np.nan), abstention_is_error=True),
         },
     )

@@ -66,7 +66,7 @@ def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_korean_labels_meet_the_words_and_the_fused_vector(evaluation: Evaluation) -> None:
     korean = evaluation.emotions["korean"]
-    assert list(korean.by_modality) == ["text", "fused"]
+    assert list(korean.by_modality) == ["text", "text, mean", "fused"]
     text, fused = korean.by_modality["text"], korean.by_modality["fused"]
     assert text is not None
     assert fused is not None
@@ -118,7 +118,7 @@ def test_the_page_asks_nobody_for_anything(report: Path) -> None:
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "base", "a"}
     sources = [value or "" for _, attributes in page.tags for name, value in attributes.items() if name == "src"]
-    assert len(sources) == 9
+    assert len(sources) == 10
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "url(" not in html
     assert "default-src 'none'" in html
@@ -165,19 +165,22 @@ def test_the_table_has_every_clip(report: Path, evaluation: Evaluation) -> None:
 
 
 def test_words_that_nobody_spoke_are_scored_as_words() -> None:
-    clips = [
-        Clip(line, f"line {line}", None, "말", emotion) for line, emotion in ((2, "기쁨"), (3, "슬픔"), (4, "슬픔"))
-    ]
-    outcomes = [heard("기쁨", None), heard("기쁨", None), heard(None, None)]
-    found = judge(Path("words.csv"), clips, outcomes, MODELS, None)
-    assert [(failed.path, failed.code) for failed in found.failed] == [("line 4", "no_words")]
+    clips = [Clip(2, "line 2", None, "말", "기쁨"), Clip(3, "line 3", None, "말", "슬픔")]
+    found = judge(Path("words.csv"), clips, [heard("기쁨", None), heard("기쁨", None)], MODELS, None)
     assert found.transcripts is None
     scores = found.emotions["korean"].by_modality
-    assert scores["text"] is not None
-    assert scores["fused"] is not None
-    assert scores["text"].accuracy.value == scores["fused"].accuracy.value == 0.5
+    assert [one and one.accuracy.value for one in scores.values()] == [0.5, 0.5, 0.5]
     # The words alone decide: 기쁨 goes to HAPPY, and HAPPY back to 기쁨 and some 당황.
     assert found.judged[0].emotions.korean == pytest.approx([1 / 1.2, 0.2 / 1.2, 0, 0, 0, 0], abs=1e-9)
+
+
+def test_the_mean_of_probabilities_is_scored_beside_the_votes() -> None:
+    scores = judge(Path("words.csv"), CLIPS[:1], [heard("기쁨", JOY)], MODELS, None).emotions["korean"].by_modality
+    votes, mean = scores["text"], scores["text, mean"]
+    assert votes is not None
+    assert mean is not None
+    assert (votes.ece, votes.log_loss) == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert (mean.ece, mean.log_loss) == pytest.approx((0.1, -np.log(0.9)))
 
 
 def test_an_english_label_of_words_only_is_left_out_of_the_voices_figures() -> None:
