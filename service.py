@@ -22,13 +22,15 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from threadpoolctl import ThreadpoolController
 
 from maeum import openapi, web
 from maeum.assembly import build_pipeline, check_start
 from maeum.batching import batching_stages
 from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded
-from maeum.features import N_FRAMES, N_MFCC
+from maeum.features import N_FRAMES
 from maeum.form import AnalyzeForm, read_form
+from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 from maeum.settings import get_settings
@@ -82,6 +84,8 @@ class Maeum:
     voice = bentoml.depends(VoiceRunner)
 
     def __init__(self) -> None:
+        # For the few products of an MFCC, threads of numpy's BLAS would spend more time waiting for each other.
+        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
         self._pipeline = build_pipeline(
             _settings,
             batching_stages(

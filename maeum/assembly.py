@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from maeum.calibration import Calibration
-from maeum.decoding import SAMPLE_RATE_HZ, Waveform
 from maeum.evidence import read_low_confidence
-from maeum.features import Baselines, VoicePooling, voice_deltas
+from maeum.features import Baselines, VoicePooling
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
 from maeum.models import ModelFolder, resolve
@@ -34,8 +31,6 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
             calibration was fitted for.
     """
     parts = _read_parts(settings, check_hashes=True)
-    # librosa loads its parts on first use, which takes seconds: now, not in the first request.
-    voice_deltas(Waveform(np.zeros(SAMPLE_RATE_HZ, np.float32)), parts.baselines.male, VoicePooling.FIRST)
     return Pipeline(
         stages=stages,
         summarizer=Summarizer(settings),

@@ -10,17 +10,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 from numpy.typing import NDArray
 
 from maeum.decoding import SAMPLE_RATE_HZ, Waveform
 from maeum.errors import InvalidField, ModelInvalid, ModelMissing
+from maeum.mfcc import HOP_LENGTH, N_MFCC, mfcc
 
-N_MFCC = 13
 N_FRAMES = 100
 _EPSILON = 1e-8  # the original's guard against a deviation of 0
-_WINDOW_S = N_FRAMES * 512 / SAMPLE_RATE_HZ
+_WINDOW_S = N_FRAMES * HOP_LENGTH / SAMPLE_RATE_HZ
 _MAX_COEFFICIENT = 10_000.0  # MFCCs of full-scale audio stay under 2,000
 _MIN_DEVIATION = 0.01
 
@@ -150,18 +149,6 @@ class Baselines:
         return self.male if gender is Gender.MALE else self.female
 
 
-def mfcc(waveform: Waveform) -> NDArray[np.float32]:
-    """MFCCs with librosa's defaults at 16 kHz: 13 coefficients, 2048-point FFT, hop length 512, 128 mel bands.
-
-    `power_to_db` cuts at 80 dB under the maximum of the whole clip, so a loud end changes the first frame.
-
-    Returns:
-        float32, shape (n_frames, 13), n_frames = 1 + n_samples // 512.
-    """
-    frames: NDArray[np.float32] = librosa.feature.mfcc(y=waveform.samples, sr=SAMPLE_RATE_HZ, n_mfcc=N_MFCC)
-    return frames.T.astype(np.float32, copy=False)
-
-
 def voice_deltas(waveform: Waveform, baseline: Baseline, pooling: VoicePooling) -> NDArray[np.float32]:
     """The voice network's inputs for one clip, not yet transposed.
 
@@ -169,8 +156,11 @@ def voice_deltas(waveform: Waveform, baseline: Baseline, pooling: VoicePooling) 
         float32, shape (n, 100, 13): windows of 3.2 s of MFCCs one after the other, as deviations from the baseline. The
         first is zero-padded if need be; a rest of less than half a window is left out. With `first` pooling n is 1.
     """
-    frames = mfcc(waveform)
-    n = 1 if pooling is VoicePooling.FIRST else max(1, (len(frames) + N_FRAMES // 2) // N_FRAMES)
+    if pooling is VoicePooling.FIRST:
+        n, frames = 1, mfcc(waveform, N_FRAMES)
+    else:
+        frames = mfcc(waveform)
+        n = max(1, (len(frames) + N_FRAMES // 2) // N_FRAMES)
     padded = np.zeros((n * N_FRAMES, N_MFCC), np.float32)
     padded[: len(frames)] = frames[: len(padded)]
     deltas: NDArray[np.float32] = (padded - baseline.mean) / (baseline.std + np.float32(_EPSILON))

@@ -10,7 +10,8 @@ from bentoml.validators import DType, Shape
 
 from maeum.assembly import load_voice
 from maeum.batching import MAX_VOICES
-from maeum.features import N_FRAMES, N_MFCC
+from maeum.features import N_FRAMES
+from maeum.mfcc import N_MFCC
 from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
 from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker

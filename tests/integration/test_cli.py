@@ -17,8 +17,8 @@ import pytest
 from maeum.cli import main
 from maeum.decoding import decode
 from maeum.errors import ModelMissing
-from maeum.features import mfcc
 from maeum.fusion import EN_LABELS, KO_LABELS
+from maeum.mfcc import mfcc
 from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
 from tests.conftest import Clip

@@ -23,7 +23,8 @@ from maeum.errors import (
     UndecodableAudio,
     UnsupportedLanguage,
 )
-from maeum.features import Gender, VoicePooling, mfcc
+from maeum.features import Gender, VoicePooling
+from maeum.mfcc import mfcc
 from maeum.models import resolve
 from maeum.pipeline import Analysis, Options, Pipeline
 from maeum.settings import Settings
