@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-import uuid
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from maeum.batching import batching_stages
 from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded
 from maeum.features import N_FRAMES
 from maeum.form import AnalyzeForm, read_form
+from maeum.logs import RequestLog
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
@@ -154,21 +153,7 @@ async def _docs() -> Response:
     return _json_bytes(json.dumps(openapi.complete(_spec_of(Maeum)), ensure_ascii=False).encode())
 
 
-@app.middleware("http")
-async def _log_request(request: Request, call_next: Any) -> Response:
-    start = time.perf_counter()
-    request_id = uuid.uuid4().hex
-    response: Response = await call_next(request)
-    response.headers["X-Request-ID"] = request_id
-    _log.info(
-        "request_id=%s method=%s path=%s status=%d ms=%.1f",
-        request_id,
-        request.method,
-        request.url.path if response.status_code != HTTPStatus.NOT_FOUND else "unknown",
-        response.status_code,
-        (time.perf_counter() - start) * 1000,
-    )
-    return response
+app.add_middleware(RequestLog)
 
 
 @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], include_in_schema=False)

@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_log = logging.getLogger("maeum.service")
 
 
 def log_to_stderr(level: int = logging.INFO) -> None:
@@ -15,3 +26,42 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False
+
+
+class RequestLog:
+    """ASGI middleware: one line for each request, whose `request_id` the answer carries as `X-Request-ID`.
+
+    Written against the protocol itself: frameworks' base classes run the whole application in a task of its own.
+    """
+
+    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        request_id = uuid.uuid4().hex
+        status = int(HTTPStatus.INTERNAL_SERVER_ERROR)  # what the server answers when the application raises
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            _log.info(
+                "request_id=%s method=%s path=%s status=%d ms=%.1f",
+                request_id,
+                scope["method"],
+                # A path that nobody serves may hold anything.
+                scope["path"] if status != HTTPStatus.NOT_FOUND else "unknown",
+                status,
+                (time.perf_counter() - start) * 1000,
+            )

@@ -94,13 +94,31 @@ def main() -> None:
     asked = [row for row in range(len(kote.texts)) if kote.six[row].max() == 1.0]
     comments = [["", kote.texts[row], LABELS[kote.six[row].argmax()]] for row in asked]
     write_rows(out / "comments.csv", comments)
-    acted = sorted((arguments.data / "emotion" / "emodb").glob("*.flac"))
-    heard = [path for path in acted if EMOTIONS[path.stem[5]] in TRAINED[:N_HEARD]]
-    speakers = ["MALE" if path.stem[:2] in MEN else "FEMALE" for path in heard]
-    rows = [
-        [path, "", EMOTIONS[path.stem[5]], gender, path.stem[:2]] for path, gender in zip(heard, speakers, strict=True)
-    ]
-    write_rows(out / "acted.csv", rows)
+    write_acted(arguments.data / "emotion" / "emodb", out)
+
+
+def write_acted(emodb: Path, out: Path) -> None:
+    """Write EmoDB's clips of the five emotions, all and by speaker, and joined to recordings of 8 s and more."""
+    heard = [path for path in sorted(emodb.glob("*.flac")) if EMOTIONS[path.stem[5]] in TRAINED[:N_HEARD]]
+    joined: dict[tuple[str, str], list[Wave]] = {}
+    rows: dict[str, list[list[object]]] = {}
+    for path in heard:
+        speaker, emotion = path.stem[:2], EMOTIONS[path.stem[5]]
+        gender = "MALE" if speaker in MEN else "FEMALE"
+        rows.setdefault(speaker, []).append([path, "", emotion, gender, speaker])
+        joined.setdefault((speaker, emotion), []).append(soundfile.read(path, dtype="float32")[0])
+    for speaker, own in rows.items():
+        write_rows(out / f"acted_{speaker}.csv", own)
+    write_rows(out / "acted.csv", [row for own in rows.values() for row in own])
+    long = []
+    for (speaker, emotion), waves in joined.items():
+        parts: list[Wave] = []
+        for wave in waves:
+            parts += [wave, np.zeros(SAMPLE_RATE_HZ // 3, np.float32)]
+            if sum(map(len, parts)) >= 8 * SAMPLE_RATE_HZ:
+                long.append((np.concatenate(parts), [emotion, "MALE" if speaker in MEN else "FEMALE", speaker]))
+                parts = []
+    write_set(out / "acted_long", ["emotion", "gender", "speaker"], long)
 
 
 def in_another_language(text: str, voice: str) -> Wave:

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+
+from maeum.logs import RequestLog
+
+
+def run(app: Any, scope: dict[str, Any]) -> list[Any]:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    asyncio.run(RequestLog(app)(scope, receive, send))
+    return sent
+
+
+def answering(status: int) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": [(b"a", b"b")]})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    return app
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    monkeypatch.setattr(logging.getLogger("maeum"), "propagate", True)
+    caplog.set_level(logging.INFO, "maeum.service")
+    return caplog
+
+
+@pytest.mark.parametrize(("status", "path"), [(200, "/v1/analyze"), (405, "/v1/analyze"), (404, "unknown")])
+def test_an_answer_carries_the_id_of_its_line(lines: pytest.LogCaptureFixture, status: int, path: str) -> None:
+    start, body = run(answering(status), {"type": "http", "method": "POST", "path": "/v1/analyze"})
+    headers = dict(start["headers"])
+    assert (headers[b"a"], body["body"]) == (b"b", b"x")
+    (line,) = lines.messages
+    assert line.startswith(
+        f"request_id={headers[b'x-request-id'].decode()} method=POST path={path} status={status} ms="
+    )
+
+
+def test_an_application_that_raises_is_logged_as_500(lines: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("secret")
+
+    with pytest.raises(RuntimeError):
+        run(app, {"type": "http", "method": "GET", "path": "/"})
+    (line,) = lines.messages
+    assert "status=500" in line
+    assert "secret" not in line
+
+
+def test_other_traffic_passes_untouched(lines: pytest.LogCaptureFixture) -> None:
+    assert run(answering(200), {"type": "lifespan"})[0]["headers"] == [(b"a", b"b")]
+    assert lines.messages == []
