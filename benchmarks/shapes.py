@@ -19,6 +19,7 @@ import torch
 from tokenizers import Tokenizer, pre_tokenizers
 from torch import Tensor
 from transformers import RobertaConfig, RobertaForSequenceClassification
+from transformers.utils.logging import disable_progress_bar
 
 from maeum.engines.voice_network import VoiceNetwork
 from maeum.fusion import EN_LABELS, KO_LABELS
@@ -85,6 +86,7 @@ def _write_text(folder: Path) -> None:
         eos_token_id=2,
         id2label=dict(enumerate(KO_LABELS)),
     )
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     model = RobertaForSequenceClassification(config)
     model.classifier.out_proj.weight.data *= 20  # else all sentences get nearly the same probabilities
     model.save_pretrained(folder)

@@ -61,8 +61,13 @@ class Run:
         return Settings(**{"device": self.device, "summary": "off", **models, **changes})
 
     def environment(self) -> dict[str, str]:
-        """The same settings for a server: this process's environment with the profile's variables, and no key."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("OPENAI_")}
+        """The same settings for a server: this process's environment with the profile's variables, and no key.
+
+        Servers may keep compiled modules, as on any user's machine.
+        """
+        environment = {
+            k: v for k, v in os.environ.items() if not k.startswith("OPENAI_") and k != "PYTHONDONTWRITEBYTECODE"
+        }
         for name, value in self.settings().model_dump(exclude_unset=True).items():
             if name in ("device", "summary", "speech_model", "text_model", "voice_model"):
                 environment[f"MAEUM_{name.upper()}"] = str(value)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+
 from benchmarks.load import Load, closed_loop
 from benchmarks.measure import Figure, alternate, ratio
 from benchmarks.server import Server, maeum_server, peer_server
@@ -11,26 +14,46 @@ CLIENTS = 16
 CLIPS = 48
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """How one server did in one round."""
+
+    load: Load
+    cpu_s: float
+
+    @property
+    def cpu_s_per_clip(self) -> float:
+        return self.cpu_s / len(self.load.latencies_s)
+
+    @property
+    def cores_in_use(self) -> float:
+        return self.cpu_s / self.load.duration_s
+
+
 def run(run: Run) -> list[Figure]:
     """Send both the same clips in turn; the other one is idle meanwhile."""
     failures = 0
     with maeum_server(run) as ours, peer_server("flask", run) as theirs:
         clips: list[bytes] = []
 
-        def send(server: Server) -> Load:
+        def send(server: Server) -> _Sent:
             nonlocal failures
+            before = server.cpu_seconds()
             load = closed_loop(server.analyze_url, clips, CLIENTS)
             failures += load.failures
-            return load
+            return _Sent(load, server.cpu_seconds() - before)
 
-        def together(number: int) -> Load:
+        def together(number: int) -> _Sent:
             clips[:] = run.clips.take(run.scaled(CLIPS))
             return send(ours)
 
         a, b = alternate([together, lambda number: send(theirs)], run.rounds, report=run.say)
+    cores = len(os.sched_getaffinity(0))
     return [
-        ratio("10 s clips a second", [x.per_s for x in a], [x.per_s for x in b], "/s", target=3.0),
-        ratio("p50 of the latency", [x.ms(50) for x in a], [x.ms(50) for x in b], "ms"),
+        ratio("10 s clips a second", [x.load.per_s for x in a], [x.load.per_s for x in b], "/s", target=3.0),
+        ratio("p50 of the latency", [x.load.ms(50) for x in a], [x.load.ms(50) for x in b], "ms"),
+        ratio("CPU-seconds a clip", [x.cpu_s_per_clip for x in a], [x.cpu_s_per_clip for x in b], "s"),
+        ratio(f"cores in use, of {cores}", [x.cores_in_use for x in a], [x.cores_in_use for x in b], ""),
         Figure("requests without status 200", failures, "", target=0, better="lower"),
     ]
 
