@@ -51,7 +51,7 @@ def plain_table(result: dict[str, Any]) -> str:
 
 
 def markdown_table(results: Iterable[dict[str, Any]]) -> str:
-    """The README's tables: one for each profile and device, with the machine and the command above it."""
+    """The README's tables: what has a target, by profile and device, with the machine and the command above it."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
         groups.setdefault((result["profile"], result["device"]), []).append(result)
@@ -69,7 +69,7 @@ def _group(profile: str, device: str, results: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for result in results:
-        for number, figure in enumerate(result["figures"]):
+        for number, figure in enumerate(figure for figure in result["figures"] if "target" in figure):
             case, *rest = _cells(figure, met=("✓", "✗"))
             suite = f"**{result['suite']}**" if number == 0 else ""
             lines.append(f"| {suite} | {case} | {' | '.join(rest)} |")

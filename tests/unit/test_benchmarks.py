@@ -94,6 +94,7 @@ def test_a_table_shows_values_targets_and_misses(tmp_path: Path) -> None:
     figures = [
         ratio("faster", [1.0, 1.0], [2.5, 3.5], "s", target=2.0, inverse=True),
         Figure("largest difference", 2e-4, "", target=1e-4, better="lower"),
+        Figure("only an explanation", 1.0, "s"),
     ]
     results.write(tmp_path, HEAD, figures)
     (result,) = results.read(tmp_path)
@@ -106,7 +107,8 @@ def test_a_table_shows_values_targets_and_misses(tmp_path: Path) -> None:
     assert markdown[-1] == "|  | largest difference |  |  | 2e-4 |  | ≤ 1e-4 | ✗ |"
     plain = results.plain_table(result).splitlines()
     assert plain[0] == "text · embedded · cpu"
-    assert plain[-1].endswith("MISSED")
+    assert plain[-2].endswith("MISSED")
+    assert plain[-1].split() == ["only", "an", "explanation", "1", "s"]
 
 
 def test_sentences_differ_and_repeat_themselves_for_the_same_number() -> None:
