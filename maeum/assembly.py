@@ -114,7 +114,10 @@ def load_text(settings: Settings) -> TextEngine:
     from maeum.engines.text import TextEngine
 
     engine = TextEngine(
-        resolve("text", settings).path, device=_device_of_torch(settings), threads=settings.text_threads
+        resolve("text", settings).path,
+        device=_device_of_torch(settings),
+        threads=settings.text_threads,
+        precision=settings.text_precision,
     )
     engine.warm_up()
     return engine

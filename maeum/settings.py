@@ -14,6 +14,7 @@ from maeum.errors import InvalidConfiguration
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 ModelKind = Literal["speech", "text", "voice"]
+TextPrecision = Literal["fp32", "bf16", "int8"]
 
 PRODUCTION_MODELS: dict[ModelKind, str] = {
     "speech": "hub:Systran/faster-whisper-large-v3",
@@ -44,6 +45,11 @@ class Settings(BaseSettings):
     models_dir: Path = Field(PROJECT_DIR / "models" / "hub", description="Where fetched models and their lock live.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of all three models.")
     speech_threads: int = Field(0, ge=0, le=256, description="CPU threads of the speech model; 0: all cores.")
+    text_precision: TextPrecision = Field(
+        "fp32",
+        description="Arithmetic of the text model: `fp32`; faster and less exact, `int8` (CPU, RoBERTa) or `bf16` (GPU, "
+        "or a CPU that has it).",
+    )
     text_threads: int = Field(0, ge=0, le=256, description="CPU threads of the text model; 0: all cores.")
 
     text_weight: float = Field(0.7, ge=0, le=1, description="Weight of the words in the fusion.")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from maeum.engines import text as text_module
 from maeum.engines.text import MAX_TOKENS, TextEngine
+from maeum.errors import InvalidConfiguration
 from maeum.fusion import KO_LABELS
 from maeum.models import resolve
 from maeum.settings import Settings
@@ -136,3 +137,30 @@ def test_a_lone_surrogate_does_not_pass_silently(engine: TextEngine) -> None:
 
 def test_warming_up_works(engine: TextEngine) -> None:
     engine.warm_up()
+
+
+def test_eight_bits_are_near_enough(engine: TextEngine, sentences: list[str]) -> None:
+    exact = np.array(good(engine.classify(sentences)))
+    quick = np.array(good(TextEngine(FOLDER, precision="int8").classify(sentences)))
+    # CPUs without VNNI saturate in eight bits; with it the differences are smaller.
+    assert np.abs(quick - exact).max(axis=1).mean() < 0.02
+    assert (quick.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.95
+    assert quick.sum(axis=1) == pytest.approx(1, abs=1e-9)
+
+
+def test_bfloat16_is_almost_the_same_or_refused(
+    engine: TextEngine, sentences: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = np.array(good(engine.classify(sentences)))
+    with monkeypatch.context() as pretend:  # slow without the instructions, but right
+        pretend.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+        half = np.array(good(TextEngine(FOLDER, precision="bf16").classify(sentences)))
+    assert half == pytest.approx(exact, abs=0.02)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    with pytest.raises(InvalidConfiguration, match="take int8"):
+        TextEngine(FOLDER, precision="bf16")
+
+
+def test_eight_bits_are_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidConfiguration, match="for CPUs"):
+        TextEngine(FOLDER, device="cuda", precision="int8")
