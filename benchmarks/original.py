@@ -49,7 +49,8 @@ class Original:
         )
 
     @cached_property
-    def _classifier(self) -> tuple[Any, Any]:
+    def classifier(self) -> tuple[Any, Any]:
+        """Tokenizer and text model, float32."""
         model = AutoModelForSequenceClassification.from_pretrained(self._text, dtype=torch.float32)
         return AutoTokenizer.from_pretrained(self._text), model.to(self._device).eval()
 
@@ -65,7 +66,7 @@ class Original:
 
     def load(self) -> None:
         """Load the models now rather than with the first recording."""
-        _ = self._whisper, self._classifier, self._network, self._fusion
+        _ = self._whisper, self.classifier, self._network, self._fusion
 
     def analyze(self, data: bytes, gender: str = "MALE", lang: str = "ko") -> list[float]:
         """Fused probabilities, in the order of the text model's labels, of one audio file."""
@@ -101,7 +102,7 @@ class Original:
 
     def classify(self, sentence: str) -> list[float]:
         """Probabilities of one sentence."""
-        tokenizer, model = self._classifier
+        tokenizer, model = self.classifier
         tokens = tokenizer(sentence, truncation=True, max_length=256, return_tensors="pt").to(self._device)
         with torch.no_grad():
             probabilities: list[float] = torch.softmax(model(**tokens).logits, dim=1)[0].tolist()

@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 from benchmarks.machine import gemm_gflops
 from benchmarks.measure import Figure, alternate, ratio, seconds
+from benchmarks.original import Original
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_text
 from maeum.engines.text import TextEngine
+from maeum.errors import InvalidConfiguration
 from maeum.settings import Settings
 
 SENTENCES = 64
@@ -18,9 +20,15 @@ SENTENCES = 64
 def run(run: Run) -> list[Figure]:
     """Measure the engine in each precision that it offers."""
     figures = []
+    original = run.original()
     for precision in _precisions():
         settings = run.settings(**({"text_precision": precision} if precision != "fp32" else {}))
-        figures += _measure(run, load_text(settings), precision)
+        try:
+            engine = load_text(settings)
+        except InvalidConfiguration as error:
+            run.say(f"  {precision} left out: {error.message}")
+            continue
+        figures += _measure(run, engine, original, precision)
     return figures
 
 
@@ -31,8 +39,7 @@ def _precisions() -> list[str]:
     return ["fp32", *(value for value in offered if value not in ("fp32", "auto"))]
 
 
-def _measure(run: Run, engine: TextEngine, precision: str) -> list[Figure]:
-    original = run.original()
+def _measure(run: Run, engine: TextEngine, original: Original, precision: str) -> list[Figure]:
     default = precision == "fp32"
     inputs = {number: run.clips.sentences(SENTENCES) for number in range(-1, run.rounds)}
     ours: list[tuple[float, ...]] = []
@@ -53,8 +60,9 @@ def _measure(run: Run, engine: TextEngine, precision: str) -> list[Figure]:
     a, b = alternate([together, one_by_one], run.rounds, report=run.say)
     off = [max(abs(x - y) for x, y in zip(one, other, strict=True)) for one, other in zip(ours, theirs, strict=True)]
     same = [one.index(max(one)) == other.index(max(other)) for one, other in zip(ours, theirs, strict=True)]
-    tokens = [len(tokens) for tokens in engine._tokenizer(inputs[0])["input_ids"]]
-    achieved = _flops_per_token(engine) * sum(tokens) / statistics.median(a) / 1e9
+    tokenizer, model = original.classifier
+    tokens = [len(tokens) for tokens in tokenizer(inputs[0])["input_ids"]]
+    achieved = _flops_per_token(model) * sum(tokens) / statistics.median(a) / 1e9
     roof = gemm_gflops(run.device)
     name = f"{SENTENCES} sentences, {precision}"
     return [
@@ -66,9 +74,9 @@ def _measure(run: Run, engine: TextEngine, precision: str) -> list[Figure]:
     ]
 
 
-def _flops_per_token(engine: TextEngine) -> float:
+def _flops_per_token(model: Any) -> float:
     """Two for each weight of the layers' matrices; attention's own products are small at this length."""
-    matrices = [p for name, p in engine._model.named_parameters() if p.dim() == 2 and ".layer." in name]
+    matrices = [p for name, p in model.named_parameters() if p.dim() == 2 and ".layer." in name]
     return 2.0 * sum(int(p.numel()) for p in matrices)
 
 
