@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.suites == ["table"]:
         print(results.markdown_table(results.read(arguments.out, SUITES)), end="")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are stopped on the way out
     clips = Clips(WORK_DIR / "clips")
     missed = 0
     for name in arguments.suites or SUITES:
