@@ -174,11 +174,16 @@ def _ready(url: str) -> bool:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
+    family = _family(process.pid) if process.poll() is None else []
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(20)
+    # A server that is stopped while it starts leaves workers behind, some of them in groups of their own.
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # and whatever it left behind
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait(20)
 
 
