@@ -10,6 +10,7 @@ from maeum.evidence import read_low_confidence
 from maeum.features import Baselines, VoicePooling
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
+from maeum.memory import keep_freed_memory
 from maeum.models import ModelFolder, resolve
 from maeum.pipeline import Pipeline
 from maeum.settings import Settings
@@ -99,9 +100,10 @@ def build_fusion(settings: Settings, text: ModelFolder, voice: ModelFolder) -> F
 
 
 def load_speech(settings: Settings) -> SpeechEngine:
-    """Load the speech model and let it answer once."""
+    """Load the speech model and let it answer once; the process keeps freed memory from here on."""
     from maeum.engines.speech import SpeechEngine
 
+    keep_freed_memory()
     engine = SpeechEngine(
         resolve("speech", settings).path, device=_device_of_ctranslate2(settings), threads=settings.speech_threads
     )

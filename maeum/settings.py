@@ -47,8 +47,8 @@ class Settings(BaseSettings):
     speech_threads: int = Field(0, ge=0, le=256, description="CPU threads of the speech model; 0: all cores.")
     text_precision: TextPrecision = Field(
         "fp32",
-        description="Arithmetic of the text model: `fp32`; faster and less exact, `int8` (CPU, RoBERTa) or `bf16` (GPU, "
-        "or a CPU that has it).",
+        description="Arithmetic of the text model: `fp32`; faster and less exact, `int8` (CPU, RoBERTa) or `bf16` "
+        "(GPU, or a CPU that has it).",
     )
     text_threads: int = Field(0, ge=0, le=256, description="CPU threads of the text model; 0: all cores.")
 

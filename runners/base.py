@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+import psutil
+
+from maeum.errors import StartError
 from maeum.logs import log_to_stderr
-from maeum.settings import get_settings
+from maeum.settings import Settings, get_settings
 from maeum.stages import Failure, run_isolated
 
 Result = TypeVar("Result")
+Engine = TypeVar("Engine")
+
+_log = logging.getLogger("maeum.runners")
 
 log_to_stderr()
 
+_STOP_TIMEOUT_S = 5.0
 TIMEOUT_S = int(get_settings().request_timeout_s)
 
 SERVICE_OPTIONS: dict[str, Any] = {
@@ -23,6 +32,43 @@ SERVICE_OPTIONS: dict[str, Any] = {
     "runner_connection": {"max_requests": 10**9, "max_age": 1e9},
     "logging": {"access": {"enabled": False}},
 }
+
+
+def keep_media_types(service: Any) -> None:
+    """Work the media types of a service's answers out once; BentoML builds a JSON schema for each answer to do so."""
+    for api in service.apis.values():
+        api.output_spec.media_type = api.output_spec.mime_type()
+
+
+def load_or_stop(load: Callable[[Settings], Engine]) -> Engine:
+    """Load a model. When it is not usable, end the server, which would start this runner again and again.
+
+    Raises:
+        StartError: the model or a setting does not allow a start.
+    """
+    try:
+        return load(get_settings())
+    except StartError as error:
+        _log.error("event=start_refused %s", error.message)
+        _stop_server()
+        raise
+
+
+def _stop_server() -> None:
+    """End the process that starts and restarts the runners, and what it started.
+
+    Asked kindly, it waits for the requests under way; those of a probe wait for this runner, which will never come.
+    """
+    runner = psutil.Process()
+    parent = runner.parent()
+    if parent is None or "bentoml" not in " ".join(parent.cmdline()):
+        return
+    others = [process for process in parent.children(recursive=True) if process.pid != runner.pid]
+    parent.terminate()
+    _, alive = psutil.wait_procs([parent, *others], timeout=_STOP_TIMEOUT_S)
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 class BatchWorker(Generic[Result]):

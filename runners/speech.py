@@ -6,9 +6,8 @@ import bentoml
 
 from maeum.assembly import load_speech
 from maeum.batching import MAX_SPEECH_WINDOWS
-from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem, Transcript
-from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker
+from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker, load_or_stop
 
 
 @bentoml.service(name="maeum-speech", **SERVICE_OPTIONS)
@@ -16,7 +15,7 @@ class SpeechRunner:
     """Transcribes recordings of several requests together."""
 
     def __init__(self) -> None:
-        self._worker = BatchWorker("speech", load_speech(get_settings()).transcribe)
+        self._worker = BatchWorker("speech", load_or_stop(load_speech).transcribe)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_SPEECH_WINDOWS, max_latency_ms=TIMEOUT_S * 1000)
     def run(self, items: list[SpeechItem]) -> list[Transcript | Failure]:

@@ -6,9 +6,8 @@ import bentoml
 
 from maeum.assembly import load_text
 from maeum.batching import MAX_SENTENCES
-from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
-from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker
+from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker, load_or_stop
 
 
 @bentoml.service(name="maeum-text", **SERVICE_OPTIONS)
@@ -16,7 +15,7 @@ class TextRunner:
     """Classifies sentences of several requests together."""
 
     def __init__(self) -> None:
-        self._worker = BatchWorker("text", load_text(get_settings()).classify)
+        self._worker = BatchWorker("text", load_or_stop(load_text).classify)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_SENTENCES, max_latency_ms=TIMEOUT_S * 1000)
     def run(self, items: list[str]) -> list[Probabilities | Failure]:

@@ -12,9 +12,8 @@ from maeum.assembly import load_voice
 from maeum.batching import MAX_VOICES
 from maeum.features import N_FRAMES
 from maeum.mfcc import N_MFCC
-from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
-from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker
+from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker, load_or_stop
 
 
 @bentoml.service(name="maeum-voice", **SERVICE_OPTIONS)
@@ -22,7 +21,7 @@ class VoiceRunner:
     """Classifies voice features of several requests together."""
 
     def __init__(self) -> None:
-        self._worker = BatchWorker("voice", load_voice(get_settings()).classify)
+        self._worker = BatchWorker("voice", load_or_stop(load_voice).classify)
 
     @bentoml.api(batchable=True, max_batch_size=MAX_VOICES, max_latency_ms=TIMEOUT_S * 1000)
     def run(

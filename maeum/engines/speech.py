@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ctranslate2 import StorageView
 from faster_whisper import WhisperModel
 from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
@@ -70,6 +71,7 @@ class SpeechEngine:
     def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, max_windows: int = 16) -> None:
         self.languages = supported_languages(folder)
         self._max_windows = max_windows
+        self._device = device
         try:
             self._model = WhisperModel(
                 str(folder),
@@ -142,7 +144,7 @@ class SpeechEngine:
             [pad_or_trim(w.features[:, w.seek : w.seek + size]) for w, size in zip(windows, sizes, strict=True)]
         )
         prompts = [self._model.get_prompt(self._tokenizer(window.language), []) for window in windows]
-        encoded = self._model.encode(features)
+        encoded = self._encode(features)
         if self._model.model.is_multilingual and any(not window.passes for window in windows):
             for window, languages in zip(windows, self._model.model.detect_language(encoded), strict=True):
                 window.language_probs = window.language_probs or {token[2:-2]: prob for token, prob in languages}
@@ -161,6 +163,16 @@ class SpeechEngine:
         )
         for window, size, result in zip(windows, sizes, results, strict=True):
             self._advance(window, size, result)
+
+    def _encode(self, features: NDArray[np.float32]) -> StorageView:
+        """Encoder output of windows, shape (n, 1500, width).
+
+        On a CPU one window after the other: together they are no faster, and the attention of each takes tens of
+        megabytes.
+        """
+        if self._device != "cpu" or len(features) == 1:
+            return self._model.encode(features)
+        return StorageView.from_array(np.concatenate([np.array(self._model.encode(one[None])) for one in features]))
 
     def _advance(self, window: _Window, size: int, result: Any) -> None:
         """Take over what was decoded, as `WhisperModel.generate_segments` does."""

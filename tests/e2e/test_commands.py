@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -143,3 +144,17 @@ def test_missing_production_models_say_what_to_run(tmp_path: Path) -> None:
     production = {"MAEUM_PROFILE": "production", "MAEUM_MODELS_DIR": str(tmp_path / "nothing")}
     with pytest.raises(AssertionError, match="make models"), serve(tmp_path / "log.txt", **production):
         pass
+
+
+def test_damaged_weights_end_the_start(tmp_path: Path) -> None:
+    voice = tmp_path / "voice"
+    shutil.copytree(PROJECT_DIR / "models" / "embedded" / "voice", voice)
+    weights = voice / "pytorch_model.pth"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+    start = time.monotonic()
+    with (
+        pytest.raises(AssertionError, match=r"pytorch_model\.pth is no readable state dict"),
+        serve(tmp_path / "log.txt", MAEUM_VOICE_MODEL=str(voice)),
+    ):
+        pass
+    assert time.monotonic() - start < START_TIMEOUT_S  # it ended by itself

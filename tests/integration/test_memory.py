@@ -1,0 +1,34 @@
+"""Memory as the operating system sees it, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.conftest import Clip
+
+# Prints the pages that the kernel had to give for a second batch, and whether both batches heard the same.
+_SECOND_BATCH = """
+import resource, sys
+from maeum.assembly import load_speech
+from maeum.decoding import decode
+from maeum.settings import Settings
+from maeum.stages import SpeechItem
+
+items = [SpeechItem(decode(open(path, "rb").read()).to_pcm16(), "ko") for path in sys.argv[1:]]
+engine = load_speech(Settings())
+engine.transcribe(items)
+first = engine.transcribe(items)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+second = engine.transcribe(items)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, first == second)
+"""
+
+
+def test_a_batch_works_in_the_memory_of_the_one_before(clips: list[Clip]) -> None:
+    paths = [str(clip.path) for clip in clips[:4]]
+    done = subprocess.run([sys.executable, "-c", _SECOND_BATCH, *paths], capture_output=True, text=True, check=True)
+    pages, same = done.stdout.split()
+    assert same == "True"
+    # Memory that goes back to the kernel in between costs tens of thousands of pages for each clip.
+    assert int(pages) < 4_000
