@@ -253,4 +253,4 @@ def test_decomposed_korean_is_composed() -> None:
         "ko",
         segments=[Segment(0, 1, " " + unicodedata.normalize("NFD", "고마웠다."))],
     )
-    assert _transcript([window], RATE_HZ) == Transcript("고마웠다.", (Segment(0, 1, "고마웠다."),))
+    assert _transcript([window], RATE_HZ) == Transcript("고마웠다.", (Segment(0, 1, "고마웠다."),), ((0.0, 1.0),))
