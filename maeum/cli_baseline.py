@@ -41,6 +41,7 @@ def baseline(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         raise InvalidField(f"no baseline: {error}", code="invalid_baseline") from None
     try:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(measured.to_json() + "\n", encoding="utf-8")
     except OSError as error:
         print(f"maeum: {_shown(str(arguments.out))}: {error.strerror}", file=sys.stderr)
