@@ -25,7 +25,11 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{suite.name:11} {suite.a}\n{'':11} against {suite.b} ({', '.join(suite.profiles)})")
         return 0
     if arguments.suites == ["table"]:
-        print(results.markdown_table(results.read(arguments.out, SUITES)), end="")
+        table = results.markdown_table(results.read(arguments.out, SUITES))
+        if arguments.readme:
+            results.write_readme(table)
+        else:
+            print(table, end="")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers are stopped on the way out
     clips = Clips(WORK_DIR / "clips")
@@ -72,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="SUITE", help="all when none is named; `table` prints markdown")
     parser.add_argument("--list", action="store_true", help="say what there is")
+    parser.add_argument("--readme", action="store_true", help="with `table`: put it into README.md")
     parser.add_argument("--profile", choices=["embedded", "production-shapes"], help="default: each suite's own")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--rounds", type=int, help="rounds that count; default: each suite's own")

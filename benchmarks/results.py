@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure
+from maeum.settings import PROJECT_DIR
 
 RESULTS_DIR = Path(__file__).resolve().parent / "results"
 
@@ -74,6 +75,14 @@ def _group(profile: str, device: str, results: list[dict[str, Any]]) -> str:
             suite = f"**{result['suite']}**" if number == 0 else ""
             lines.append(f"| {suite} | {case} | {' | '.join(rest)} |")
     return "\n".join(lines)
+
+
+def write_readme(table: str, path: Path = PROJECT_DIR / "README.md") -> None:
+    """Put the tables between README's markers."""
+    begin, end = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{table.strip()}\n{end}{after}", encoding="utf-8")
 
 
 def command(results: list[dict[str, Any]], profile: str, device: str) -> str:
