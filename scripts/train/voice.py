@@ -2,6 +2,9 @@
 
 Usage: python scripts/train/voice.py --data DIR [--work DIR] [--seed N] [--out models/embedded/voice]
 
+A linear model that reads statistics of a window (the teacher) learns the labels; the network learns to answer as the
+teacher does, on many more windows than there are clips.
+
 `DIR/emotion/emodb/*.flac` holds the clips. Everything finished is kept in the work folder, so that the same command
 goes on after an interruption. Beside the weights it writes `metrics.json`; the card quotes its figures.
 """
@@ -16,14 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, recall_score
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
-from voice_data import GENDERS, LABELS, N_HEARD, TRAINED, Clip, Floats, baselines, fit, read_clips
+from voice_data import GENDERS, LABELS, N_HEARD, TRAINED, Clip, Draw, Floats, baselines, draw_clips, fit, read_clips
 
-from maeum.engines.voice_network import N_FRAMES, VoiceNetwork
+from maeum.engines.voice_network import N_COEFFICIENTS, N_FRAMES, VoiceNetwork
 
 GAIN_STEP = float(np.sqrt(128.0))
 """How far one decibel moves the first MFCC: the orthonormal DCT over 128 mel bands."""
@@ -33,14 +39,18 @@ GAIN_STEP = float(np.sqrt(128.0))
 class Recipe:
     """Every choice of the training run."""
 
-    epochs: int = 12
-    batch_size: int = 48
-    learning_rate: float = 1e-3
+    taught_rounds: int = 6
+    rounds: int = 54
+    spliced: float = 0.3
+    warp: float = 0.12
+    tempo: float = 0.2
+    teacher_c: float = 0.003
+    surprise: float = 0.01
+    logit_loss: float = 0.3
+    batch_size: int = 16
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    label_smoothing: float = 0.05
-    dropout: float = 0.2
-    offset: float = 2.0
-    ema_decay: float = 0.98
+    ema_decay: float = 0.99
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -53,84 +63,87 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def training_window(clip: Clip, baseline: tuple[Floats, Floats], recipe: Recipe, rng: np.random.Generator) -> Floats:
-    """Draw one randomly changed window of a clip, as the network reads it.
-
-    A constant is added to each coefficient of the whole clip, as another voice, microphone or loudness would. Shifted
-    pitch and added noise made unseen speakers worse: they move the coefficients as emotions do.
-
-    Args:
-        clip: the recording.
-        baseline: mean and standard deviation, each shape (13,).
-        recipe: how strong the change is.
-        rng: source of every random choice.
-
-    Returns:
-        float32, shape (13, 100).
-    """
-    mean, std = baseline
-    offset = recipe.offset * std * rng.standard_normal(len(std)).astype(np.float32)
-    window = (fit(clip.mfccs[rng.integers(0, 6) :] + offset, N_FRAMES) - mean) / (std + 1e-8)
-    return np.ascontiguousarray(window.T, dtype=np.float32)
+def normalised(frames: list[Floats], genders: list[str], stats: dict[str, tuple[Floats, Floats]]) -> Tensor:
+    """Windows as the network reads them: (n, 13, 100)."""
+    windows = torch.empty(len(frames), N_COEFFICIENTS, N_FRAMES)
+    for index, gender in enumerate(genders):
+        mean, std = stats[gender]
+        windows[index] = torch.from_numpy(((fit(frames[index], N_FRAMES) - mean) / (std + 1e-8)).T)
+    return windows
 
 
 def inference_windows(clips: list[Clip], stats: dict[str, tuple[Floats, Floats]], gain_db: float = 0.0) -> Tensor:
     """Windows exactly as inference makes them, or of the same clips played louder: (n_clips, 13, 100)."""
-    windows = []
-    for clip in clips:
-        mean, std = stats[clip.gender]
-        frames = clip.mfccs.copy()
-        frames[:, 0] += GAIN_STEP * gain_db
-        windows.append(((fit(frames, N_FRAMES) - mean) / (std + 1e-8)).T)
-    return torch.from_numpy(np.stack(windows).astype(np.float32))
+    louder = np.zeros(N_COEFFICIENTS, dtype=np.float32)
+    louder[0] = GAIN_STEP * gain_db
+    return normalised([clip.mfccs + louder for clip in clips], [clip.gender for clip in clips], stats)
+
+
+def fit_teacher(clips: list[Clip], draws: list[Draw], recipe: Recipe) -> Pipeline:
+    """Fit the linear model that the network learns from, on the statistics of `draws`."""
+    teacher = make_pipeline(
+        StandardScaler(), LogisticRegression(C=recipe.teacher_c, class_weight="balanced", max_iter=1000)
+    )
+    return teacher.fit(np.stack([draw.statistics for draw in draws]), [clips[draw.clip].label for draw in draws])
 
 
 def train(
-    clips: list[Clip], stats: dict[str, tuple[Floats, Floats]], recipe: Recipe, seed: int, bar: tqdm
+    clips: list[Clip],
+    speakers: set[str],
+    taught: list[Draw],
+    draws: list[Draw],
+    stats: dict[str, tuple[Floats, Floats]],
+    recipe: Recipe,
+    seed: int,
+    bar: tqdm,
 ) -> VoiceNetwork:
-    """Train one network from random weights.
+    """Fit a teacher, then train one network from random weights to answer as it does.
 
     Args:
-        clips: of every emotion and neutral.
+        clips: every clip, which the draws refer to.
+        speakers: whose draws may be used.
+        taught: draws that keep their clip's label, for the teacher.
+        draws: draws for the network; only the teacher's answers to them are used.
         stats: baselines by gender.
         recipe: how.
-        seed: of the weights, the order and the augmentation.
-        bar: moves by one per epoch.
+        seed: of the weights and the order.
+        bar: moves to 1 when the network is trained.
 
     Returns:
         The running average of the network's weights, in evaluation mode.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
+    teacher = fit_teacher(clips, [d for d in taught if clips[d.clip].speaker in speakers], recipe)
+    draws = [d for d in draws if clips[d.clip].speaker in speakers]
+    windows = normalised([d.frames for d in draws], [clips[d.clip].gender for d in draws], stats)
+    answers = torch.from_numpy(teacher.decision_function(np.stack([d.statistics for d in draws]))).float()
+    heard = torch.from_numpy(teacher.classes_)
+    targets = torch.full((len(draws), len(TRAINED)), recipe.surprise)
+    targets[:, heard] = torch.softmax(answers, dim=1) * (1 - recipe.surprise)
+    answers -= answers.mean(dim=1, keepdim=True)
+
     network = VoiceNetwork(len(TRAINED))
-    for layer in (network.bilstm, network.dense1, network.dense2):
-        layer.register_forward_pre_hook(
-            lambda module, inputs: (functional.dropout(inputs[0], recipe.dropout, module.training),)
-        )
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)
-    labels = torch.tensor([clip.label for clip in clips])
-    class_weights = len(clips) / (len(TRAINED) * torch.bincount(labels, minlength=len(TRAINED)).clamp(min=1))
-    targets = functional.one_hot(labels, len(TRAINED)).float()
-    targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / len(TRAINED)
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    # Each clip is drawn four times an epoch, changed another way each time.
-    n_steps = recipe.epochs * (4 * len(clips) // recipe.batch_size)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    n_steps = len(draws) // recipe.batch_size
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, n_steps)
     network.train()
-    for _ in range(recipe.epochs):
-        order = np.concatenate([rng.permutation(len(clips)) for _ in range(4)])
-        for first in range(0, len(order) - recipe.batch_size + 1, recipe.batch_size):
-            chosen = order[first : first + recipe.batch_size]
-            windows = np.stack([training_window(clips[i], stats[clips[i].gender], recipe, rng) for i in chosen])
-            weighted = class_weights[labels[chosen]][:, None] * targets[chosen]
-            loss = functional.cross_entropy(network(torch.from_numpy(windows)), weighted)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            average.update_parameters(network)
-        bar.update()
+    for chosen in rng.permutation(len(draws))[: n_steps * recipe.batch_size].reshape(n_steps, -1):
+        logits = network(windows[chosen])
+        spoken = logits[:, heard]
+        loss = functional.cross_entropy(logits, targets[chosen])
+        spoken = spoken - spoken.mean(dim=1, keepdim=True)
+        loss = loss + recipe.logit_loss * functional.mse_loss(spoken, answers[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update_parameters(network)
+        bar.update(1 / n_steps)
     trained = VoiceNetwork(len(LABELS))
     weights = average.module.state_dict()
     for name in ("dense2.weight", "dense2.bias"):
@@ -191,11 +204,13 @@ def measure(folds: dict[str, dict[str, Tensor]]) -> dict[str, Any]:
     return figures
 
 
-def hold_out(clips: list[Clip], speaker: str, recipe: Recipe, seed: int, bar: tqdm) -> dict[str, Tensor]:
-    """Train without one speaker, baselines included, and score that speaker's clips."""
-    stats = baselines([clip for clip in clips if clip.speaker != speaker])
-    known = [clip for clip in clips if clip.speaker != speaker]
-    network = train(known, stats, recipe, seed, bar)
+def hold_out(
+    clips: list[Clip], speaker: str, taught: list[Draw], draws: list[Draw], recipe: Recipe, seed: int, bar: tqdm
+) -> dict[str, Tensor]:
+    """Train without one speaker, baselines and teacher included, and score that speaker's clips."""
+    others = {clip.speaker for clip in clips} - {speaker}
+    stats = baselines([clip for clip in clips if clip.speaker in others])
+    network = train(clips, others, taught, draws, stats, recipe, seed, bar)
     unseen = [clip for clip in clips if clip.speaker == speaker and clip.label < N_HEARD]
     swapped = dict(zip(GENDERS, (stats["female"], stats["male"]), strict=True))
     with torch.inference_mode():
@@ -215,17 +230,20 @@ def main() -> None:
     torch.set_num_threads(1)  # the network is too small for more to pay
     clips = read_clips(arguments.data / "emotion" / "emodb")
     speakers = sorted({clip.speaker for clip in clips})
+    sizes = (recipe.warp, recipe.tempo, N_FRAMES)
+    taught = draw_clips(clips, recipe.taught_rounds, 0.0, *sizes, seed=2 * arguments.seed)
+    draws = draw_clips(clips, recipe.rounds, recipe.spliced, *sizes, seed=2 * arguments.seed + 1)
     folds = {}
-    with tqdm(total=recipe.epochs * (len(speakers) + 1), desc="training", unit="epoch") as bar:
+    with tqdm(total=len(speakers) + 1, desc="training", bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
         for speaker in speakers:
             kept = arguments.work / f"without-{speaker}-{arguments.seed}.pt"
             if kept.exists():
-                bar.update(recipe.epochs)
+                bar.update()
             else:
-                torch.save(hold_out(clips, speaker, recipe, arguments.seed, bar), kept)
+                torch.save(hold_out(clips, speaker, taught, draws, recipe, arguments.seed, bar), kept)
             folds[speaker] = torch.load(kept, weights_only=True)
         stats = baselines(clips)
-        network = train(clips, stats, recipe, arguments.seed, bar)
+        network = train(clips, set(speakers), taught, draws, stats, recipe, arguments.seed, bar)
     temperature = fit_temperature(
         torch.cat([fold["logits"] for fold in folds.values()]),
         torch.cat([fold["labels"] for fold in folds.values()]),
