@@ -20,8 +20,8 @@ NO_SPEECH_PROB = 0.6
 AVG_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
 LANGUAGE_PROB = 0.5
-# Korean is spoken at 4 to 8 syllables a second and espeak-ng's fastest reaches 11; `scripts/train/thresholds.py`.
-MAX_SYLLABLES_PER_S = 15.0
+# Korean is spoken at 4 to 8 syllables a second; what clips reach is in `scripts/train/thresholds.py`'s figures.
+MAX_SYLLABLES_PER_S = 10.0
 # Of a known phrase less is needed: `scripts/train/thresholds.py` shows what speech has.
 KNOWN_PHRASE_NO_SPEECH_PROB = 0.2
 
@@ -36,12 +36,13 @@ _KNOWN_PHRASES = re.compile(
 )
 
 
-def speech_seconds(segment: Segment, spans: Sequence[tuple[float, float]]) -> float:
-    """How much of a segment lies in spans that the voice activity detection took for speech, in seconds."""
-    return sum(max(0.0, min(segment.end_s, end) - max(segment.start_s, start)) for start, end in spans)
+def syllables_per_second(segments: Sequence[Segment], speech_s: float) -> float:
+    """How fast segments were spoken that share so many seconds of speech; Hangul only, a letter is a syllable."""
+    n_syllables = sum(len(re.findall("[가-힣]", segment.text)) for segment in segments)
+    return n_syllables / max(0.1, speech_s)
 
 
-def is_invented(segment: Segment, speech_s: float) -> bool:
+def is_invented(segment: Segment, syllables_per_s: float) -> bool:
     """Whether the evidence speaks against a segment having been said.
 
     Whisper's own rule, no speech and unlikely words, is one case. Text that repeats itself, or more syllables than
@@ -50,13 +51,12 @@ def is_invented(segment: Segment, speech_s: float) -> bool:
 
     Args:
         segment: with the decoder's evidence.
-        speech_s: see `speech_seconds`, without the margin that the voice activity detection adds.
+        syllables_per_s: of the window that it belongs to, over all that the voice activity detection took for speech.
     """
-    syllables = len(re.findall("[가-힣]", segment.text))
     unlikely = (
         segment.avg_logprob <= AVG_LOGPROB
         or segment.compression_ratio > COMPRESSION_RATIO
-        or syllables > MAX_SYLLABLES_PER_S * max(speech_s, 0.1)
+        or syllables_per_s > MAX_SYLLABLES_PER_S
     )
     if _KNOWN_PHRASES.fullmatch(_letters(segment.text)):
         return unlikely or segment.no_speech_prob > KNOWN_PHRASE_NO_SPEECH_PROB

@@ -25,13 +25,12 @@ from numpy.typing import NDArray
 
 from maeum.decoding import SAMPLE_RATE_HZ
 from maeum.errors import ModelInvalid
-from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, speech_seconds
+from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, syllables_per_second
 from maeum.speech_languages import supported_languages
 from maeum.stages import Failure, Segment, SpeechItem, Transcript
 
 BEAM_SIZE = 5
 _WINDOW_S = 30
-_VAD_MARGIN_S = VadOptions().speech_pad_ms / 1000  # kept at both ends of what the detection took for speech
 _MAX_INITIAL_TIMESTAMP_INDEX = 50  # 1.0 s in steps of 0.02 s
 # A model that keeps asking to decode the rest of a window again is stopped here; speech needs two or three passes.
 _MAX_PASSES = 16
@@ -223,17 +222,20 @@ def _transcript(windows: Sequence[_Window], n_samples: int) -> Transcript:
     A model may claim that a segment lasts longer than what it heard: times end where the next window's speech begins,
     or with the recording.
     """
-    spans = _speech_spans([chunk for window in windows for chunk in window.chunks], n_samples)
+    chunks = [chunk for window in windows for chunk in window.chunks]
+    spans = tuple((chunk["start"] / SAMPLE_RATE_HZ, chunk["end"] / SAMPLE_RATE_HZ) for chunk in chunks)
     segments: list[Segment] = []
     ends = [*(window.chunks[0]["start"] for window in windows[1:]), n_samples]
     for window, end in zip(windows, ends, strict=False):
         times = SpeechTimestampsMap(window.chunks, SAMPLE_RATE_HZ)
         latest_s = end / SAMPLE_RATE_HZ
+        speech_s = sum(chunk["end"] - chunk["start"] for chunk in window.chunks) / SAMPLE_RATE_HZ
+        pace = syllables_per_second(window.segments, speech_s)
         for segment in window.segments:
             start_s = min(times.get_original_time(segment.start_s), latest_s)
             end_s = min(times.get_original_time(segment.end_s, is_end=True), latest_s)
             placed = replace(segment, start_s=start_s, end_s=max(start_s, end_s))
-            if not is_invented(placed, speech_seconds(placed, spans)):
+            if not is_invented(placed, pace):
                 segments.append(placed)
     text = unicodedata.normalize("NFC", "".join(segment.text for segment in segments)).strip()
     return Transcript(
@@ -242,18 +244,6 @@ def _transcript(windows: Sequence[_Window], n_samples: int) -> Transcript:
         spans,
         _heard_language(windows),
     )
-
-
-def _speech_spans(chunks: Sequence[dict[str, int]], n_samples: int) -> tuple[tuple[float, float], ...]:
-    """Chunks of the voice activity detection in seconds, without the margins that it adds where there is room."""
-    starts, ends = [chunk["start"] for chunk in chunks], [chunk["end"] for chunk in chunks]
-    spans = []
-    for start, end, before, after in zip(starts, ends, [0, *ends], [*starts[1:], n_samples], strict=False):
-        start_s = start / SAMPLE_RATE_HZ + _VAD_MARGIN_S * (start > before)
-        end_s = end / SAMPLE_RATE_HZ - _VAD_MARGIN_S * (end < after)
-        if end_s > start_s:
-            spans.append((start_s, end_s))
-    return tuple(spans)
 
 
 def _heard_language(windows: Sequence[_Window]) -> tuple[str, float] | None:

@@ -9,7 +9,6 @@ Writes `thresholds.json`, which the service reads, and `confidence.svg` beside t
 import argparse
 import csv
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from tqdm import tqdm
 from maeum.decoding import decode
 from maeum.engines.speech import SpeechEngine
 from maeum.evaluation.transcripts import character_error_rate
-from maeum.evidence import confidence, speech_seconds
+from maeum.evidence import confidence, syllables_per_second
 from maeum.stages import Failure, SpeechItem
 
 MISHEARD_CER = 0.3
@@ -38,7 +37,7 @@ class Heard:
     confidence: float
     cer: float
     no_speech_probs: tuple[float, ...]
-    syllables_per_s: tuple[float, ...]
+    syllables_per_s: float
 
 
 def hear(engine: SpeechEngine, folder: Path) -> list[Heard]:
@@ -56,15 +55,15 @@ def hear(engine: SpeechEngine, folder: Path) -> list[Heard]:
             if sure is None:
                 continue
             cer = character_error_rate(row["text"], transcript.text) if row.get("text") else 1.0
-            spoken = [(len(re.findall("[가-힣]", s.text)), speech_seconds(s, transcript.speech_spans))
-                      for s in transcript.segments]  # fmt: skip
             found.append(
                 Heard(
                     folder.name,
                     sure,
                     1.0 if cer is None else cer,
                     tuple(segment.no_speech_prob for segment in transcript.segments),
-                    tuple(n / max(0.1, seconds) for n, seconds in spoken),
+                    syllables_per_second(
+                        transcript.segments, sum(end - start for start, end in transcript.speech_spans)
+                    ),
                 )
             )
     return found
@@ -84,6 +83,16 @@ def choose(heard: list[Heard]) -> tuple[float, dict[str, float]]:
         "misheard_with_warning": float(warned[wrong].mean()),
         "others_with_warning": float(warned[~wrong].mean()),
     }
+
+
+def evidence(heard: list[Heard], name: str) -> dict[str, float]:
+    """What the segments of a set's well understood transcripts reach."""
+    understood = [one for one in heard if one.set == name and one.cer <= MISHEARD_CER]
+    reached = {
+        "no_speech_prob_max": max((prob for one in understood for prob in one.no_speech_probs), default=0.0),
+        "syllables_per_s_max": max((one.syllables_per_s for one in understood), default=0.0),
+    }
+    return {"transcripts": len(understood)} | {key: round(value, 4) for key, value in reached.items()}
 
 
 def draw(heard: list[Heard], threshold: float, path: Path) -> None:
@@ -118,17 +127,9 @@ def main() -> None:
     engine = SpeechEngine(arguments.model)
     heard = [one for folder in arguments.sets for one in hear(engine, folder)]
     threshold, figures = choose(heard)
-    understood = [one for one in heard if one.cer <= MISHEARD_CER]
-    no_speech = [prob for one in understood for prob in one.no_speech_probs]
-    rates = [rate for one in understood for rate in one.syllables_per_s]
-    figures |= {
-        "no_speech_prob_of_speech_p99": float(np.quantile(no_speech, 0.99)),
-        "no_speech_prob_of_speech_max": max(no_speech),
-        "syllables_per_s_p99": float(np.quantile(rates, 0.99)),
-        "syllables_per_s_max": max(rates),
-    }
-    measured = {"sets": sorted({one.set for one in heard}), "misheard_means_cer_above": MISHEARD_CER}
+    measured: dict[str, object] = {"misheard_means_cer_above": MISHEARD_CER}
     measured |= {name: round(value, 4) for name, value in figures.items()}
+    measured["understood"] = {name: evidence(heard, name) for name in dict.fromkeys(one.set for one in heard)}
     text = json.dumps({"low_confidence": threshold, "measured": measured}, indent=1)
     (arguments.model / "thresholds.json").write_text(text + "\n", encoding="utf-8")
     draw(heard, threshold, arguments.model / "confidence.svg")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maeum.errors import ModelInvalid
-from maeum.evidence import confidence, is_invented, read_low_confidence, speech_seconds, warnings
+from maeum.evidence import confidence, is_invented, read_low_confidence, syllables_per_second, warnings
 from maeum.stages import Segment, Transcript
 
 THANKS = "시청해주셔서 감사합니다."
@@ -40,43 +40,41 @@ def segment(
 
 @pytest.mark.parametrize("text", KNOWN + SAID)
 def test_what_the_evidence_supports_was_said(text: str) -> None:
-    assert not is_invented(segment(text), 2.0)
+    assert not is_invented(segment(text), 6.0)
 
 
 @pytest.mark.parametrize("text", KNOWN)
 @pytest.mark.parametrize(
-    ("evidence", "speech_s"),
+    ("evidence", "pace"),
     [
-        ({"no_speech": 0.4}, 2.0),  # surer of the phrase than of there being speech
-        ({"logprob": -1.2}, 2.0),
-        ({"ratio": 3.0}, 2.0),
-        ({}, 0.1),  # a click
+        ({"no_speech": 0.4}, 6.0),  # surer of the phrase than of there being speech
+        ({"logprob": -1.2}, 6.0),
+        ({"ratio": 3.0}, 6.0),
+        ({}, 11.0),  # a click
     ],
 )
-def test_one_doubt_is_enough_for_a_known_phrase(text: str, evidence: dict[str, float], speech_s: float) -> None:
-    assert is_invented(segment(text, **evidence), speech_s)
-    assert not is_invented(segment("좋았다.", **evidence), speech_s)
+def test_one_doubt_is_enough_for_a_known_phrase(text: str, evidence: dict[str, float], pace: float) -> None:
+    assert is_invented(segment(text, **evidence), pace)
+    assert not is_invented(segment("좋았다.", **evidence), pace)
 
 
 @pytest.mark.parametrize("text", [*SAID, "Thanks for watching!"])
 @pytest.mark.parametrize("evidence", [{"logprob": -1.2}, {"ratio": 3.0}])
 def test_other_words_need_silence_and_a_doubt(text: str, evidence: dict[str, float]) -> None:
-    assert is_invented(segment(text, no_speech=0.7, **evidence), 2.0)
-    assert not is_invented(segment(text, no_speech=0.5, **evidence), 2.0)
-    assert not is_invented(segment(text, no_speech=0.7), 2.0)
+    assert is_invented(segment(text, no_speech=0.7, **evidence), 6.0)
+    assert not is_invented(segment(text, no_speech=0.5, **evidence), 6.0)
+    assert not is_invented(segment(text, no_speech=0.7), 6.0)
 
 
 def test_nobody_speaks_twenty_syllables_in_a_second() -> None:
     long = segment("오늘은 친구를 만나서 점심을 먹고 한참 이야기했다.", no_speech=0.7)
-    assert is_invented(long, 1.0)
-    assert not is_invented(long, 3.0)
+    assert is_invented(long, syllables_per_second([long], 1.0))
+    assert not is_invented(long, syllables_per_second([long], 4.0))
 
 
-def test_speech_is_counted_where_it_overlaps() -> None:
-    spans = [(0.5, 1.0), (1.5, 9.0)]
-    assert speech_seconds(Segment(0, 2, ""), spans) == 1.0
-    assert speech_seconds(Segment(9.5, 11, ""), spans) == 0.0
-    assert speech_seconds(Segment(2, 3, ""), spans) == 1.0
+def test_the_pace_counts_hangul_over_all_segments() -> None:
+    assert syllables_per_second([segment("가 나다, ok 12"), segment("라")], 2.0) == 2.0
+    assert syllables_per_second([], 0.0) == 0.0
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.floats(-20, 0)), min_size=1))
