@@ -45,9 +45,11 @@ class Waveform:
 
     def to_pcm16(self) -> bytes:
         """Little-endian signed 16-bit PCM, clipped to full scale."""
-        scaled = np.rint(self.samples * 32768.0)
-        pcm: bytes = np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
-        return pcm
+        pcm = np.empty(len(self.samples), "<i2")
+        for start in range(0, len(pcm), _BLOCK_SAMPLES):
+            block = slice(start, start + _BLOCK_SAMPLES)
+            pcm[block] = np.clip(np.rint(self.samples[block] * 32768.0), -32768, 32767)
+        return pcm.tobytes()
 
 
 def decode(data: bytes, max_duration_s: float = 600.0) -> Waveform:

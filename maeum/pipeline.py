@@ -162,9 +162,11 @@ class Pipeline:
         clock = _Clock()
         with clock.measure("decode"):
             waveform = await asyncio.to_thread(decode, data, self.max_duration_s)
+        duration_s = waveform.duration_s
         async with _together() as group:
             hearing = group.create_task(self._speech(waveform, options, clock))
             measuring = group.create_task(self._features(waveform, options, clock))
+            del waveform  # a long one takes more memory than all the rest: nobody keeps it while the models work
         transcript, deltas = hearing.result(), measuring.result()
         sentences = split_sentences(transcript.text)
         # The voice waits for the words: recordings that were transcribed in one batch share the next batches too.
@@ -179,7 +181,7 @@ class Pipeline:
         return Analysis(
             transcript=transcript,
             language=options.language,
-            duration_s=waveform.duration_s,
+            duration_s=duration_s,
             labels=self.fusion.text_labels,
             probabilities=tuple(emotions.korean.tolist()),
             text_emotion=None if emotions.text is None else _by_label(self.fusion.text_labels, emotions.text),
@@ -195,6 +197,7 @@ class Pipeline:
     async def _speech(self, waveform: Waveform, options: Options, clock: _Clock) -> Transcript:
         with clock.measure("speech"):
             item = SpeechItem(await asyncio.to_thread(waveform.to_pcm16), options.language)
+            del waveform
             return good((await self.stages.speech.run([item]))[0])
 
     async def _features(self, waveform: Waveform, options: Options, clock: _Clock) -> NDArray[np.float32]:

@@ -20,10 +20,11 @@ from faster_whisper import WhisperModel
 from faster_whisper.audio import pad_or_trim
 from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.transcribe import get_compression_ratio, get_suppressed_tokens
-from faster_whisper.vad import SpeechTimestampsMap, VadOptions, get_speech_timestamps
+from faster_whisper.vad import SpeechTimestampsMap, VadOptions
 from numpy.typing import NDArray
 
 from maeum.decoding import SAMPLE_RATE_HZ
+from maeum.engines.vad import speech_chunks, speech_probabilities, to_float
 from maeum.errors import ModelInvalid
 from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, syllables_per_second
 from maeum.speech_languages import supported_languages
@@ -31,6 +32,8 @@ from maeum.stages import Failure, Segment, SpeechItem, Transcript
 
 BEAM_SIZE = 5
 _WINDOW_S = 30
+_HOP_LENGTH = 160
+_WINDOW_FRAMES = _WINDOW_S * SAMPLE_RATE_HZ // _HOP_LENGTH
 _MAX_INITIAL_TIMESTAMP_INDEX = 50  # 1.0 s in steps of 0.02 s
 # A model that keeps asking to decode the rest of a window again is stopped here; speech needs two or three passes.
 _MAX_PASSES = 16
@@ -40,9 +43,10 @@ _MAX_PASSES = 16
 class _Window:
     """A stretch of at most 30 s of speech, silence cut out, and how far it is decoded."""
 
-    features: NDArray[np.float32]  # (n_mels, n_frames + 1)
+    pcm16: NDArray[np.int16]
     chunks: list[dict[str, int]]  # where its speech lies in the recording, in samples
     language: str
+    features: NDArray[np.float32] | None = None  # (n_mels, content_frames + 1) while it is decoded
     seek: int = 0
     passes: int = 0
     segments: list[Segment] = field(default_factory=list)
@@ -50,8 +54,12 @@ class _Window:
 
     @property
     def content_frames(self) -> int:
-        # The feature extractor pads 160 samples, which add one frame.
-        return int(self.features.shape[-1]) - 1
+        return len(self.pcm16) // _HOP_LENGTH
+
+    @property
+    def left(self) -> int:
+        """Frames that are not decoded yet, at most."""
+        return min(_WINDOW_FRAMES, self.content_frames - self.seek)
 
 
 class SpeechEngine:
@@ -61,15 +69,16 @@ class SpeechEngine:
         folder: a model in faster-whisper's layout.
         device: `cpu` (int8) or `cuda` (float16).
         threads: CPU threads; 0 for all cores.
-        max_windows: windows per CTranslate2 call, which bounds memory.
+        max_windows: windows per CTranslate2 call, which bounds memory; 0 for as many as pay on the device.
 
     Raises:
         ModelInvalid: the files do not load.
     """
 
-    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, max_windows: int = 16) -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, max_windows: int = 0) -> None:
         self.languages = supported_languages(folder)
-        self._max_windows = max_windows
+        # On a CPU twice as many take twice the memory and as long for each.
+        self._max_windows = max_windows or (8 if device == "cpu" else 16)
         self._device = device
         try:
             self._model = WhisperModel(
@@ -98,7 +107,7 @@ class SpeechEngine:
         while pending:
             for start in range(0, len(pending), self._max_windows):
                 self._decode(pending[start : start + self._max_windows])
-            pending = [w for w in pending if w.seek < w.content_frames and w.passes < _MAX_PASSES]
+            pending = [window for window in pending if window.left > 0 and window.passes < _MAX_PASSES]
         return [
             windows if isinstance(windows, Failure) else _transcript(windows, len(item.pcm16) // 2)
             for item, windows in zip(items, windows_of, strict=True)
@@ -106,7 +115,7 @@ class SpeechEngine:
 
     def warm_up(self) -> None:
         """Answer once, past the voice activity detection, which would drop silence."""
-        self._decode([self._window(np.zeros(SAMPLE_RATE_HZ, np.float32), [], sorted(self.languages)[0])])
+        self._decode([_Window(np.zeros(SAMPLE_RATE_HZ, np.int16), [], min(self.languages))])
 
     def _tokenizer(self, language: str) -> Tokenizer:
         if language not in self._tokenizers:
@@ -123,25 +132,30 @@ class SpeechEngine:
             return Failure("unsupported_language", f"the speech model does not transcribe {item.language!r}")
         if len(item.pcm16) % 2:
             return Failure("speech_failed", "PCM16 audio has an odd number of bytes")
-        samples = np.frombuffer(item.pcm16, dtype="<i2").astype(np.float32) / np.float32(32768)
-        chunks = get_speech_timestamps(samples, VadOptions()) if len(samples) else []
+        pcm16 = np.frombuffer(item.pcm16, dtype="<i2")
+        if not len(pcm16):
+            return []
+        probabilities = speech_probabilities(pcm16)
+        chunks = speech_chunks(probabilities, len(pcm16), VadOptions())
         if sum(chunk["end"] - chunk["start"] for chunk in chunks) > _WINDOW_S * SAMPLE_RATE_HZ:
             # Past one window, cut at pauses too short to count as silence, so that no word is torn.
             options = VadOptions(max_speech_duration_s=_WINDOW_S, min_silence_duration_ms=160)
-            chunks = get_speech_timestamps(samples, options)
-        return [self._window(samples, group, item.language) for group in _pack(chunks)]
+            chunks = speech_chunks(probabilities, len(pcm16), options)
+        return [
+            _Window(np.concatenate([pcm16[c["start"] : c["end"]] for c in group]), group, item.language)
+            for group in _pack(chunks)
+        ]
 
-    def _window(self, samples: NDArray[np.float32], chunks: list[dict[str, int]], language: str) -> _Window:
-        speech = np.concatenate([samples[c["start"] : c["end"]] for c in chunks]) if chunks else samples
-        return _Window(self._model.feature_extractor(speech), chunks, language)
+    def _features(self, window: _Window) -> NDArray[np.float32]:
+        """Log-mel features of what is left to decode of a window, filled up to 30 s: (n_mels, 3000)."""
+        if window.features is None:
+            window.features = self._model.feature_extractor(to_float(window.pcm16))
+        padded: NDArray[np.float32] = pad_or_trim(window.features[:, window.seek : window.seek + window.left])
+        return padded
 
     def _decode(self, windows: Sequence[_Window]) -> None:
         """Decode each window once from where it stands and move it on."""
-        extractor = self._model.feature_extractor
-        sizes = [min(extractor.nb_max_frames, window.content_frames - window.seek) for window in windows]
-        features = np.stack(
-            [pad_or_trim(w.features[:, w.seek : w.seek + size]) for w, size in zip(windows, sizes, strict=True)]
-        )
+        features = np.stack([self._features(window) for window in windows])
         prompts = [self._model.get_prompt(self._tokenizer(window.language), []) for window in windows]
         encoded = self._encode(features)
         if self._model.model.is_multilingual and any(not window.passes for window in windows):
@@ -160,8 +174,10 @@ class SpeechEngine:
             suppress_tokens=self._suppressed,
             max_initial_timestamp_index=_MAX_INITIAL_TIMESTAMP_INDEX,
         )
-        for window, size, result in zip(windows, sizes, results, strict=True):
-            self._advance(window, size, result)
+        for window, result in zip(windows, results, strict=True):
+            self._advance(window, result)
+            if window.left <= 0:
+                window.features = None
 
     def _encode(self, features: NDArray[np.float32]) -> StorageView:
         """Encoder output of windows, shape (n, 1500, width).
@@ -173,9 +189,10 @@ class SpeechEngine:
             return self._model.encode(features)
         return StorageView.from_array(np.concatenate([np.array(self._model.encode(one[None])) for one in features]))
 
-    def _advance(self, window: _Window, size: int, result: Any) -> None:
+    def _advance(self, window: _Window, result: Any) -> None:
         """Take over what was decoded, as `WhisperModel.generate_segments` does."""
         window.passes += 1
+        size = window.left
         tokens = result.sequences_ids[0]
         # score is the mean over the tokens; whisper's average counts the end token too.
         avg_logprob = result.scores[0] * len(tokens) / (len(tokens) + 1)
