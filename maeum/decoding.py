@@ -141,7 +141,7 @@ def _frames(container: InputContainer) -> Iterator[AudioFrame]:
 
 def _collect(blocks: Iterator[_Block], max_duration_s: float) -> NDArray[np.float32]:
     """Resample block by block, so that memory is bounded by the output."""
-    parts: list[NDArray[np.float32]] = []
+    samples = bytearray()  # grows in place, where a list of parts would be copied whole at the end
     resampler: _Resampler | None = None
     seconds = Fraction(0)  # a sum of floats would refuse a recording of exactly the limit
     for rate_hz, block in blocks:
@@ -152,12 +152,12 @@ def _collect(blocks: Iterator[_Block], max_duration_s: float) -> NDArray[np.floa
             raise AudioTooLong(f"the recording is longer than {max_duration_s:g} s")
         if resampler is None or resampler.rate_hz != rate_hz:
             if resampler is not None:
-                parts.append(resampler.finish())
+                samples += resampler.finish().data
             resampler = _Resampler(rate_hz)
-        parts.append(resampler.push(block))
+        samples += resampler.push(block).data
     if resampler is not None:
-        parts.append(resampler.finish())
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        samples += resampler.finish().data
+    return np.frombuffer(samples, np.float32)
 
 
 class _Resampler:

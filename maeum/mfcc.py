@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from maeum.decoding import SAMPLE_RATE_HZ, Waveform
@@ -37,43 +36,52 @@ def mfcc(waveform: Waveform, n_frames: int | None = None) -> Floats:
     Returns:
         float32, shape (n, 13), where n is 1 + n_samples // 512 or n_frames, whichever is less.
     """
-    samples = np.pad(waveform.samples, _N_FFT // 2)
-    frames = sliding_window_view(samples, _N_FFT)[::HOP_LENGTH]
-    wanted = frames[:n_frames]
-    mel = _mel_power(wanted)
-    loudest = max(float(mel.max()), _loudest(frames, samples, len(wanted), float(mel.max())))
+    total = 1 + len(waveform.samples) // HOP_LENGTH
+    wanted = np.arange(total)[:n_frames]
+    mel = _mel_power(waveform.samples, wanted)
+    loudest = _loudest(waveform.samples, np.arange(len(wanted), total), float(mel.max()))
     decibels = 10 * np.log10(np.maximum(mel, np.float32(_MIN_POWER)))
     floor = np.float32(10 * np.log10(max(loudest, _MIN_POWER)) - _TOP_DB)
     coefficients: Floats = np.maximum(decibels, floor) @ _dct()
     return coefficients
 
 
-def _mel_power(frames: Floats) -> Floats:
-    """Power in each mel band: (n, 2048) to (n, 128)."""
-    mel = np.empty((len(frames), _N_MELS), np.float32)
-    for start in range(0, len(frames), _FRAMES_AT_ONCE):
-        spectrum = np.fft.rfft(frames[start : start + _FRAMES_AT_ONCE] * _window())
-        mel[start : start + _FRAMES_AT_ONCE] = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters()
+def _mel_power(samples: Floats, numbers: NDArray[np.intp]) -> Floats:
+    """Power in each mel band of the frames with these numbers: (n, 128). Frames are centred at their hop."""
+    mel = np.empty((len(numbers), _N_MELS), np.float32)
+    for first in range(0, len(numbers), _FRAMES_AT_ONCE):
+        chosen = numbers[first : first + _FRAMES_AT_ONCE]
+        frames = np.zeros((len(chosen), _N_FFT), np.float32)
+        for frame, start in zip(frames, chosen * HOP_LENGTH - _N_FFT // 2, strict=True):
+            inside = samples[max(0, start) : start + _N_FFT]
+            frame[max(0, -start) :][: len(inside)] = inside
+        spectrum = np.fft.rfft(frames * _window())
+        mel[first : first + _FRAMES_AT_ONCE] = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters()
     return mel
 
 
-def _loudest(frames: Floats, samples: Floats, start: int, known: float) -> float:
-    """The largest mel power of the frames from `start` on, or at most `known` when none is larger.
+def _loudest(samples: Floats, numbers: NDArray[np.intp], known: float) -> float:
+    """The largest mel power of the frames with these numbers, or `known` when none is larger.
 
     No band holds more than a frame's whole energy times the largest weight of a filter (Parseval). Frames are taken in
     the order of that bound, until it is under the largest power found.
     """
-    # The squared window is at most 1/4 in the frame's first and last of four hops.
-    hops = samples[: (len(frames) + 3) * HOP_LENGTH].reshape(-1, HOP_LENGTH)
-    hops = np.einsum("ij,ij->i", hops, hops, dtype=np.float64)  # row by row: no copy of the recording
-    energy = 0.25 * hops[:-3] + hops[1:-2] + hops[2:-1] + 0.25 * hops[3:]
-    bounds = energy[start:] * (_N_FFT / 2 * float(_mel_filters().max())) * 1.0001  # for rounding
-    order = start + np.argsort(-bounds)
+    whole = len(samples) // HOP_LENGTH
+    hops = samples[: whole * HOP_LENGTH].reshape(-1, HOP_LENGTH)
+    rest = samples[whole * HOP_LENGTH :].astype(np.float64)
+    # A frame is four hops; before the first sample and after the last there is silence.
+    hop = np.zeros(whole + 4)
+    hop[2:-2] = np.einsum("ij,ij->i", hops, hops, dtype=np.float64)  # row by row: no copy of the recording
+    hop[-2] = rest @ rest
+    # The squared window is at most 1/4 in the frame's first and last hop.
+    energy = 0.25 * hop[:-3] + hop[1:-2] + hop[2:-1] + 0.25 * hop[3:]
+    bounds = energy[numbers] * (_N_FFT / 2 * float(_mel_filters().max())) * 1.0001  # for rounding
+    order = np.argsort(-bounds)
     for first in range(0, len(order), _FRAMES_AT_ONCE):
         chosen = order[first : first + _FRAMES_AT_ONCE]
-        if bounds[chosen[0] - start] <= known:
+        if bounds[chosen[0]] <= known:
             break
-        known = max(known, float(_mel_power(frames[chosen]).max()))
+        known = max(known, float(_mel_power(samples, numbers[chosen]).max()))
     return known
 
 

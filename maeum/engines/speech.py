@@ -43,7 +43,7 @@ _MAX_PASSES = 16
 class _Window:
     """A stretch of at most 30 s of speech, silence cut out, and how far it is decoded."""
 
-    pcm16: NDArray[np.int16]
+    recording: NDArray[np.int16]
     chunks: list[dict[str, int]]  # where its speech lies in the recording, in samples
     language: str
     features: NDArray[np.float32] | None = None  # (n_mels, content_frames + 1) while it is decoded
@@ -54,7 +54,12 @@ class _Window:
 
     @property
     def content_frames(self) -> int:
-        return len(self.pcm16) // _HOP_LENGTH
+        return sum(chunk["end"] - chunk["start"] for chunk in self.chunks) // _HOP_LENGTH
+
+    @property
+    def pcm16(self) -> NDArray[np.int16]:
+        """Its speech alone."""
+        return np.concatenate([self.recording[chunk["start"] : chunk["end"]] for chunk in self.chunks])
 
     @property
     def left(self) -> int:
@@ -115,7 +120,8 @@ class SpeechEngine:
 
     def warm_up(self) -> None:
         """Answer once, past the voice activity detection, which would drop silence."""
-        self._decode([_Window(np.zeros(SAMPLE_RATE_HZ, np.int16), [], min(self.languages))])
+        silence = np.zeros(SAMPLE_RATE_HZ, np.int16)
+        self._decode([_Window(silence, [{"start": 0, "end": len(silence)}], min(self.languages))])
 
     def _tokenizer(self, language: str) -> Tokenizer:
         if language not in self._tokenizers:
@@ -141,10 +147,7 @@ class SpeechEngine:
             # Past one window, cut at pauses too short to count as silence, so that no word is torn.
             options = VadOptions(max_speech_duration_s=_WINDOW_S, min_silence_duration_ms=160)
             chunks = speech_chunks(probabilities, len(pcm16), options)
-        return [
-            _Window(np.concatenate([pcm16[c["start"] : c["end"]] for c in group]), group, item.language)
-            for group in _pack(chunks)
-        ]
+        return [_Window(pcm16, group, item.language) for group in _pack(chunks)]
 
     def _features(self, window: _Window) -> NDArray[np.float32]:
         """Log-mel features of what is left to decode of a window, filled up to 30 s: (n_mels, 3000)."""

@@ -103,7 +103,7 @@ def test_more_than_one_forward_passes_worth_equals_one_by_one(
     engine: TextEngine, sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_one = good(engine.classify(sentences))
-    monkeypatch.setattr(text_module, "_TOKENS_PER_FORWARD", 64)
+    monkeypatch.setitem(text_module._TOKENS_PER_FORWARD, "cpu", 64)
     in_many = good(engine.classify(sentences))
     assert np.array(in_many) == pytest.approx(np.array(in_one), abs=1e-5)
 
@@ -111,11 +111,11 @@ def test_more_than_one_forward_passes_worth_equals_one_by_one(
 @given(st.lists(st.integers(1, 256), max_size=300))
 def test_no_padded_batch_exceeds_the_token_budget(lengths: list[int]) -> None:
     pairs = [(index, lengths[index]) for index in sorted(range(len(lengths)), key=lengths.__getitem__)]
-    batches = text_module._batches(pairs)
+    batches = text_module._batches(pairs, 1024)
     assert [index for batch in batches for index in batch] == [index for index, _ in pairs]
     for batch in batches:
         assert batch
-        assert len(batch) * max(lengths[index] for index in batch) <= text_module._TOKENS_PER_FORWARD
+        assert len(batch) * max(lengths[index] for index in batch) <= 1024
 
 
 def test_a_sentence_without_finite_numbers_fails_alone() -> None:
