@@ -88,7 +88,10 @@ class Maeum:
         self._pipeline = build_pipeline(
             _settings,
             batching_stages(
-                call_runner("speech", self.speech), call_runner("text", self.text), call_runner("voice", self.voice)
+                call_runner("speech", self.speech),
+                call_runner("text", self.text),
+                call_runner("voice", self.voice),
+                _settings,
             ),
         )
         self._models_answered = False

@@ -40,7 +40,7 @@ def voice_pipeline(settings: Settings, voice: VoiceCall) -> Pipeline:
     async def call(items: Any) -> list[Probabilities | Failure]:
         return await asyncio.to_thread(voice, items)
 
-    return build_pipeline(settings, batching_stages(_hear_nothing, _read_nothing, call))
+    return build_pipeline(settings, batching_stages(_hear_nothing, _read_nothing, call, settings))
 
 
 def analyze_together(pipeline: Pipeline, files: Sequence[bytes]) -> list[Analysis]:
@@ -77,4 +77,4 @@ class StageInputs:
             self.voice.extend(items)
             return [(1 / n_labels,) * n_labels for _ in items]
 
-        analyze_together(build_pipeline(settings, batching_stages(hear, _read_nothing, feel)), files)
+        analyze_together(build_pipeline(settings, batching_stages(hear, _read_nothing, feel, settings)), files)

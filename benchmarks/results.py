@@ -52,7 +52,10 @@ def plain_table(result: dict[str, Any]) -> str:
 
 
 def markdown_table(results: Iterable[dict[str, Any]]) -> str:
-    """The README's tables: what has a target, by profile and device, with the machine and the command above it."""
+    """The README's tables, by profile and device, with the machine and the command above each.
+
+    Of a suite that has targets, only what they are set on.
+    """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
         groups.setdefault((result["profile"], result["device"]), []).append(result)
@@ -70,7 +73,8 @@ def _group(profile: str, device: str, results: list[dict[str, Any]]) -> str:
         "|---|---|--:|--:|--:|--:|--:|---|",
     ]
     for result in results:
-        for number, figure in enumerate(figure for figure in result["figures"] if "target" in figure):
+        judged = [figure for figure in result["figures"] if "target" in figure]
+        for number, figure in enumerate(judged or result["figures"]):
             case, *rest = _cells(figure, met=("✓", "✗"))
             suite = f"**{result['suite']}**" if number == 0 else ""
             lines.append(f"| {suite} | {case} | {' | '.join(rest)} |")

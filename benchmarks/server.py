@@ -107,13 +107,14 @@ def _pss_bytes(process: psutil.Process) -> int:
 
 
 @contextmanager
-def maeum_server(run: Run) -> Iterator[Server]:
-    """What `make serve` starts, on the run's models."""
+def maeum_server(run: Run, **settings: object) -> Iterator[Server]:
+    """What `make serve` starts, on the run's models, with further settings by name."""
     port = _free_port()
     home = WORK_DIR / "bentoml" / str(port)
     home.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "bentoml", "serve", "service:Maeum", "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**run.environment(), "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    changed = {f"MAEUM_{name.upper()}": str(value) for name, value in settings.items()}
+    environment = {**run.environment(), **changed, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
     with running("maeum", command, port, environment, "/readyz") as server:
         yield server
 

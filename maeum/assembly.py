@@ -105,7 +105,10 @@ def load_speech(settings: Settings) -> SpeechEngine:
 
     keep_freed_memory()
     engine = SpeechEngine(
-        resolve("speech", settings).path, device=_device_of_ctranslate2(settings), threads=settings.speech_threads
+        resolve("speech", settings).path,
+        device=_device_of_ctranslate2(settings),
+        threads=settings.speech_threads,
+        max_windows=settings.speech_batch,
     )
     engine.warm_up()
     return engine

@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.decoding import SAMPLE_RATE_HZ
+from maeum.settings import Settings
 from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
 
-MAX_SPEECH_WINDOWS = 16
-MAX_SENTENCES = 256
-MAX_VOICES = 64
 _WINDOW_BYTES = 30 * SAMPLE_RATE_HZ * 2
 
 Items = TypeVar("Items", bound=Any)
@@ -110,12 +108,13 @@ def batching_stages(
     speech: Callable[[Sequence[SpeechItem]], Awaitable[list[Transcript | Failure]]],
     text: Callable[[Sequence[str]], Awaitable[list[Probabilities | Failure]]],
     voice: Callable[[NDArray[np.float32]], Awaitable[list[Probabilities | Failure]]],
+    settings: Settings,
 ) -> Stages:
-    """The three stages over three calls to models, with what fits into one call of each."""
+    """The three stages over three calls to models; settings say what goes into one call of each."""
     return Stages(
-        BatchingStage(speech, merge=join_lists, weigh=_windows, max_weight=MAX_SPEECH_WINDOWS),
-        BatchingStage(text, merge=join_lists, max_weight=MAX_SENTENCES),
-        BatchingStage(voice, merge=np.concatenate, max_weight=MAX_VOICES),
+        BatchingStage(speech, merge=join_lists, weigh=_windows, max_weight=settings.speech_batch),
+        BatchingStage(text, merge=join_lists, max_weight=settings.text_batch),
+        BatchingStage(voice, merge=np.concatenate, max_weight=settings.voice_batch),
     )
 
 

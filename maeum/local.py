@@ -58,6 +58,7 @@ def build_local_pipeline(settings: Settings) -> Pipeline:
             _on_a_thread("speech", load_speech(settings).transcribe),
             _on_a_thread("text", load_text(settings).classify),
             _on_a_thread("voice", load_voice(settings).classify),
+            settings,
         ),
     )
 

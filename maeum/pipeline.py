@@ -18,7 +18,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from maeum.batching import MAX_VOICES
 from maeum.calibration import Calibration, combine
 from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, StageFailed, UnsupportedLanguage
@@ -30,6 +29,8 @@ from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
 from maeum.summary import Summary
 
 T = TypeVar("T")
+
+_VOICES_PER_CALL = 64  # of one long recording, so that others go in between
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +216,8 @@ class Pipeline:
         with clock.measure("voice"):
             heard = deltas[windows_with_speech(len(deltas), transcript.speech_spans)]
             rows: list[Probabilities] = []
-            for start in range(0, len(heard), MAX_VOICES):
-                rows.extend(good(row) for row in await self.stages.voice.run(heard[start : start + MAX_VOICES]))
+            for start in range(0, len(heard), _VOICES_PER_CALL):
+                rows.extend(good(row) for row in await self.stages.voice.run(heard[start : start + _VOICES_PER_CALL]))
             mean: Vector = np.mean(rows, axis=0)
             return mean
 

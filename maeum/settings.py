@@ -68,6 +68,18 @@ class Settings(BaseSettings):
         25 * 1024 * 1024, ge=1024, description="Largest accepted audio file, in bytes, counted while streaming."
     )
     max_duration_s: float = Field(600.0, gt=0, le=86_400, description="Longest accepted recording, in seconds.")
+    speech_batch: int = Field(
+        16, ge=1, le=1024, description="Windows of 30 s, over all waiting requests, that the speech model gets at once."
+    )
+    text_batch: int = Field(256, ge=1, le=65_536, description="Sentences that the text model gets at once.")
+    voice_batch: int = Field(64, ge=1, le=65_536, description="Windows of 3.2 s that the voice model gets at once.")
+    max_latency_ms: int = Field(
+        0,
+        ge=0,
+        le=86_400_000,
+        description="How long a batch may wait for a model and take there, in milliseconds, before its requests get "
+        "503; 0: as long as a request.",
+    )
     max_in_flight: int = Field(
         256, ge=1, le=65_536, description="Requests worked on at once; one more gets 503 with `Retry-After`."
     )

@@ -24,6 +24,7 @@ log_to_stderr()
 
 _STOP_TIMEOUT_S = 5.0
 TIMEOUT_S = int(get_settings().request_timeout_s)
+MAX_LATENCY_MS = get_settings().max_latency_ms or TIMEOUT_S * 1000
 
 SERVICE_OPTIONS: dict[str, Any] = {
     "workers": 1,

@@ -9,11 +9,11 @@ import numpy as np
 from bentoml.validators import DType, Shape
 
 from maeum.assembly import load_voice
-from maeum.batching import MAX_VOICES
 from maeum.features import N_FRAMES
 from maeum.mfcc import N_MFCC
+from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
-from runners.base import SERVICE_OPTIONS, TIMEOUT_S, BatchWorker, load_or_stop
+from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, load_or_stop
 
 
 @bentoml.service(name="maeum-voice", **SERVICE_OPTIONS)
@@ -23,7 +23,7 @@ class VoiceRunner:
     def __init__(self) -> None:
         self._worker = BatchWorker("voice", load_or_stop(load_voice).classify)
 
-    @bentoml.api(batchable=True, max_batch_size=MAX_VOICES, max_latency_ms=TIMEOUT_S * 1000)
+    @bentoml.api(batchable=True, max_batch_size=get_settings().voice_batch, max_latency_ms=MAX_LATENCY_MS)
     def run(
         self, items: Annotated[np.ndarray, DType("float32"), Shape((-1, N_FRAMES, N_MFCC))]
     ) -> list[Probabilities | Failure]:

@@ -11,7 +11,7 @@ from fastapi import Request
 
 from benchmarks.server import ANALYZE_PATH
 from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
-from maeum.batching import MAX_SPEECH_WINDOWS, batching_stages
+from maeum.batching import batching_stages
 from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
 from maeum.stages import Stages
@@ -55,7 +55,7 @@ class MaeumAPI(litserve.LitAPI):
         self._speech = load_speech(settings).transcribe
         # Recordings that were heard together ask for the next stages together, and so share a call there too.
         self._rest = batching_stages(
-            _call(self._speech), _call(load_text(settings).classify), _call(load_voice(settings).classify)
+            _call(self._speech), _call(load_text(settings).classify), _call(load_voice(settings).classify), settings
         )
         self._pipeline = build_pipeline(settings, self._rest)
         self._options = self._pipeline.options(lang=min(self._pipeline.languages))
@@ -82,6 +82,6 @@ class MaeumAPI(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = MaeumAPI(max_batch_size=MAX_SPEECH_WINDOWS, batch_timeout=0.01, api_path=ANALYZE_PATH)
+    api = MaeumAPI(max_batch_size=get_settings().speech_batch, batch_timeout=0.01, api_path=ANALYZE_PATH)
     server = litserve.LitServer(api, timeout=False, accelerator="auto")
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

@@ -14,7 +14,6 @@ from benchmarks.measure import Figure, alternate, ratio
 from benchmarks.server import maeum_server
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech, load_text, load_voice
-from maeum.batching import MAX_SENTENCES, MAX_SPEECH_WINDOWS, MAX_VOICES
 from maeum.sentences import split_sentences
 from maeum.stages import Transcript
 
@@ -44,18 +43,18 @@ def run(run: Run) -> list[Figure]:
             sentences: list[str] = []
 
             def hear() -> None:
-                for start in range(0, n_clips, MAX_SPEECH_WINDOWS):
-                    results = speech.transcribe(inputs.speech[start : start + MAX_SPEECH_WINDOWS])
+                for start in range(0, n_clips, settings.speech_batch):
+                    results = speech.transcribe(inputs.speech[start : start + settings.speech_batch])
                     texts = (result.text for result in results if isinstance(result, Transcript))
                     sentences.extend(sentence for text in texts for sentence in split_sentences(text))
 
             def read() -> None:
-                for start in range(0, len(sentences), MAX_SENTENCES):
-                    text.classify(sentences[start : start + MAX_SENTENCES])
+                for start in range(0, len(sentences), settings.text_batch):
+                    text.classify(sentences[start : start + settings.text_batch])
 
             def feel() -> None:
-                for start in range(0, len(inputs.voice), MAX_VOICES):
-                    voice.classify(np.stack(inputs.voice[start : start + MAX_VOICES]))
+                for start in range(0, len(inputs.voice), settings.voice_batch):
+                    voice.classify(np.stack(inputs.voice[start : start + settings.voice_batch]))
 
             cost = {
                 "decoding and features": _cpu_seconds(lambda: inputs.collect(settings, clips)),

@@ -74,16 +74,16 @@ class SpeechEngine:
         folder: a model in faster-whisper's layout.
         device: `cpu` (int8) or `cuda` (float16).
         threads: CPU threads; 0 for all cores.
-        max_windows: windows per CTranslate2 call, which bounds memory; 0 for as many as pay on the device.
+        max_windows: windows per CTranslate2 call, which bounds memory; on a CPU never more than eight.
 
     Raises:
         ModelInvalid: the files do not load.
     """
 
-    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, max_windows: int = 0) -> None:
+    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, max_windows: int = 16) -> None:
         self.languages = supported_languages(folder)
-        # On a CPU twice as many take twice the memory and as long for each.
-        self._max_windows = max_windows or (8 if device == "cpu" else 16)
+        # On a CPU more take more memory and as long for each.
+        self._max_windows = min(max_windows, 8) if device == "cpu" else max_windows
         self._device = device
         try:
             self._model = WhisperModel(
