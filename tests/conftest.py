@@ -78,6 +78,11 @@ def pipeline(settings: Settings) -> Pipeline:
     return build_local_pipeline(settings)
 
 
+def heed_interrupts() -> None:
+    """For `preexec_fn`: a shell makes what it starts in the background ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def serve(log: Path, **environment: str) -> Iterator[str]:
     """Run the real server on a free port until the block ends.

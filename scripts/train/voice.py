@@ -2,7 +2,7 @@
 
 Usage: python scripts/train/voice.py --data DIR [--work DIR] [--seed N] [--out models/embedded/voice]
 
-A linear model that reads statistics of a window (the teacher) learns the labels; the network learns to answer as the
+Two linear models that read statistics of a window (the teacher) learn the labels; the network learns to answer as the
 teacher does, on many more windows than there are clips.
 
 `DIR/emotion/emodb/*.flac` holds the clips. Everything finished is kept in the work folder, so that the same command
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix, recall_score
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -39,12 +40,13 @@ GAIN_STEP = float(np.sqrt(128.0))
 class Recipe:
     """Every choice of the training run."""
 
-    taught_rounds: int = 6
+    taught_rounds: int = 12
     rounds: int = 54
     spliced: float = 0.3
     warp: float = 0.12
     tempo: float = 0.2
-    teacher_c: float = 0.003
+    teacher_c: float = 0.002
+    teacher_shrinkage: float = 0.3
     surprise: float = 0.01
     logit_loss: float = 0.3
     batch_size: int = 16
@@ -79,12 +81,35 @@ def inference_windows(clips: list[Clip], stats: dict[str, tuple[Floats, Floats]]
     return normalised([clip.mfccs + louder for clip in clips], [clip.gender for clip in clips], stats)
 
 
-def fit_teacher(clips: list[Clip], draws: list[Draw], recipe: Recipe) -> Pipeline:
-    """Fit the linear model that the network learns from, on the statistics of `draws`."""
-    teacher = make_pipeline(
-        StandardScaler(), LogisticRegression(C=recipe.teacher_c, class_weight="balanced", max_iter=1000)
-    )
-    return teacher.fit(np.stack([draw.statistics for draw in draws]), [clips[draw.clip].label for draw in draws])
+class Teacher:
+    """Logistic regression and discriminant analysis: the mean of their scores, as widely spread as the former's."""
+
+    def __init__(self, statistics: Floats, labels: list[int], recipe: Recipe) -> None:
+        n_labels = len(set(labels))
+        regression = LogisticRegression(C=recipe.teacher_c, class_weight="balanced", max_iter=1000)
+        discriminant = LinearDiscriminantAnalysis(
+            solver="lsqr", shrinkage=recipe.teacher_shrinkage, priors=np.full(n_labels, 1 / n_labels)
+        )
+        self._models = [make_pipeline(StandardScaler(), m).fit(statistics, labels) for m in (regression, discriminant)]
+        self.labels: list[int] = self._models[0].classes_.tolist()
+        regression_spread, discriminant_spread = (float(_scores(m, statistics).std()) for m in self._models)
+        self._scales = (0.5, 0.5 * regression_spread / discriminant_spread)
+
+    def scores(self, statistics: Floats) -> Tensor:
+        """Centred scores of `labels`: (n, n_statistics) to (n, n_labels)."""
+        scaled = [scale * _scores(m, statistics) for scale, m in zip(self._scales, self._models, strict=True)]
+        return torch.from_numpy(scaled[0] + scaled[1]).float()
+
+
+def _scores(model: Pipeline, statistics: Floats) -> NDArray[np.float64]:
+    scores: NDArray[np.float64] = model.decision_function(statistics)
+    scores -= scores.mean(axis=1, keepdims=True)
+    return scores
+
+
+def fit_teacher(clips: list[Clip], draws: list[Draw], recipe: Recipe) -> Teacher:
+    """Fit what the network learns from, on the statistics of `draws`."""
+    return Teacher(np.stack([draw.statistics for draw in draws]), [clips[draw.clip].label for draw in draws], recipe)
 
 
 def train(
@@ -117,11 +142,10 @@ def train(
     teacher = fit_teacher(clips, [d for d in taught if clips[d.clip].speaker in speakers], recipe)
     draws = [d for d in draws if clips[d.clip].speaker in speakers]
     windows = normalised([d.frames for d in draws], [clips[d.clip].gender for d in draws], stats)
-    answers = torch.from_numpy(teacher.decision_function(np.stack([d.statistics for d in draws]))).float()
-    heard = torch.from_numpy(teacher.classes_)
+    answers = teacher.scores(np.stack([d.statistics for d in draws]))
+    heard = torch.tensor(teacher.labels)
     targets = torch.full((len(draws), len(TRAINED)), recipe.surprise)
     targets[:, heard] = torch.softmax(answers, dim=1) * (1 - recipe.surprise)
-    answers -= answers.mean(dim=1, keepdim=True)
 
     network = VoiceNetwork(len(TRAINED))
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True)

@@ -21,7 +21,7 @@ from maeum.fusion import EN_LABELS, KO_LABELS
 from maeum.mfcc import mfcc
 from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
-from tests.conftest import Clip
+from tests.conftest import Clip, heed_interrupts
 from tests.hub_server import HubServer
 from tests.tiny_models import build_speech_layout, build_text_model, build_voice_model, files_of
 
@@ -39,7 +39,9 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 def start(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([MAEUM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [MAEUM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts
+    )
 
 
 def test_cards_in_order_and_errors_on_stderr(clips: list[Clip], tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from maeum.cli import main
 from maeum.errors import ModelInvalid
 from maeum.evaluation.journal import JOURNAL_NAME
 from maeum.fusion import KO_LABELS
-from tests.conftest import DATA_DIR
+from tests.conftest import DATA_DIR, heed_interrupts
 
 MAEUM = str(Path(sys.executable).with_name("maeum"))
 
@@ -114,7 +114,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     expected = rows_of(whole[0])
     journal = tmp_path / JOURNAL_NAME
     with subprocess.Popen(
-        [MAEUM, "evaluate", str(manifest), "--out", str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [MAEUM, "evaluate", str(manifest), "--out", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        preexec_fn=heed_interrupts,
     ) as process:
         deadline = time.monotonic() + 240
         while n_lines(journal) == 0 and process.poll() is None and time.monotonic() < deadline:
