@@ -24,8 +24,8 @@ TEXT_COLUMNS = {
 }
 NOUN = re.compile("([가-힣]{2,5}?)(?:에서|에게|까지|부터|을|를)[.,?!]?$")
 HELD_OUT_PERCENT = 1.0
-DIARY_SHARE = 0.55  # made-up lines per sentence of the text sets
-SHUFFLED_SHARE = 0.12  # sentences of shuffled words, so that spelling is learned apart from syntax
+DIARY_SHARE = 0.3  # made-up lines per sentence of the text sets
+SHUFFLED_SHARE = 0.25  # sentences of shuffled words, so that spelling is learned apart from syntax
 
 # faster-whisper suppresses the first token of each of these; were that the space, no word could follow another.
 SUPPRESSED_STRINGS = (" -", " '", " ♩", " ♪", " ♫", " ♬", " ♭", " ♮", " ♯")

@@ -28,6 +28,7 @@ WARM_START_PROGRESS = 0.7  # where in the curriculum a model begins that can alr
 WARM_START_RATE = 0.6
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
+HARDEST = 0.7  # noise down to 15 dB; more of it costs accuracy on clean speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def plan_step(progress: float, rng: random.Random) -> Plan:
         return Plan(3.5, 8, None, 0.0, 0.1)
     if progress < 0.3:
         return Plan(6.0, 5, rng.choice((None, 8)), 0.1, 0.3)
-    hardness = min(1.0, 0.3 + 1.2 * (progress - 0.3))
+    hardness = min(HARDEST, 0.3 + 1.2 * (progress - 0.3))
     kind = rng.random()
     late = progress >= 0.7  # longer windows, and timestamps as in faster-whisper's default decoding
     timestamps = 0.85 if late else 0.7
