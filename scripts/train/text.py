@@ -20,9 +20,10 @@ from sklearn.model_selection import StratifiedKFold
 from text_check import CHECKS
 from text_data import LABELS, Comments, read_goemotions, read_kote
 from text_diary import diary_sentences
-from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, classify, fine_tune, make_lessons, n_grams, teach
+from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, classify, describe, fine_tune, make_lessons, teach
 from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
-from text_pretrain import MAX_TOKENS, pretrain, save_tokenizer, train_tokenizer
+from text_morphemes import Meanings
+from text_pretrain import MAX_TOKENS, VOCABULARY_SIZE, pretrain, save_tokenizer, train_tokenizer
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
@@ -31,7 +32,7 @@ from transformers import (
     RobertaModel,
 )
 
-PRETRAINING_EPOCHS = 4
+PRETRAINING_EPOCHS = 3
 SELECTION_PARTS = 3
 """One of so many parts of kote_val is kept to choose the bias and the temperature; the shipped student reads all."""
 DIARY_PER_LABEL = 250
@@ -56,20 +57,27 @@ class Trainer:
         self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
         texts = [*self.goemotions.texts, *self.kote.texts]
         self.tokenizer: Tokenizer = train_tokenizer(texts, work / "tokenizer.json")
+        meanings = Meanings(texts, work / "meanings.npy")
         self.encoder: RobertaModel = pretrain(
-            self.kote.texts, self.goemotions, self.tokenizer, PRETRAINING_EPOCHS, work, seed
+            self.kote.texts,
+            self.goemotions,
+            self.tokenizer,
+            meanings.spread(self.tokenizer, texts, VOCABULARY_SIZE),
+            PRETRAINING_EPOCHS,
+            work,
+            seed,
         )
         # As many as are read while fine-tuning; the teacher is asked about each.
         drawn = np.random.default_rng(seed).permutation(len(self.goemotions.texts))
         self.translated = self.goemotions.take(drawn[: self.recipe.epochs * GOEMOTIONS_PER_EPOCH])
-        self.n_grams = n_grams(self.kote.texts, self.translated.texts)
+        self.described = describe(self.kote.texts, self.translated.texts, meanings)
 
     def student(self, rows: Labels, name: str) -> RobertaForSequenceClassification:
         """Fine-tune on some rows of kote_val, or load what an earlier run kept under that name."""
         kept = self.work / f"{name}-{self.seed}.pt"
         seconds = kept.with_suffix(".json")
         kote = self.kote.take(rows)
-        opinions = teach(self.n_grams[0][rows], kote.targets, self.n_grams[1], self.seed)
+        opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
         lessons = make_lessons(kote, self.translated, self.diary, opinions, self.recipe.teacher_share)
         epochs = 0 if kept.exists() else self.recipe.epochs
         began_s = time.monotonic()

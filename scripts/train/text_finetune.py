@@ -1,9 +1,11 @@
-"""Fine-tuning: the six labels, 44 of KOTE and 28 of GoEmotions beside them, and a ridge-regression teacher."""
+"""Fine-tuning: the six labels, 44 of KOTE and 28 of GoEmotions beside them, and a kernel-ridge teacher."""
 
 import copy
+import itertools
 import math
 import unicodedata
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from scipy.sparse import csr_array, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.model_selection import KFold
 from text_data import LABELS, Comments, Floats
+from text_morphemes import Meanings, Piece
 from text_pretrain import PAD, batches, encode, encoder_config, heard
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -28,6 +31,8 @@ TRANSLATED = 0.3
 """Weight of a GoEmotions comment in the loss over the six: its labels only resemble ours."""
 TAUGHT = 0.5
 """Weight, in the loss over KOTE's labels, of a GoEmotions comment: only the teacher has an opinion there."""
+MEANING_WIDTH = 2.35
+"""Twice the median squared distance of two comments' meanings."""
 DIARY = 0.5
 """Weight of a templated diary sentence there: there are few templates."""
 
@@ -42,30 +47,63 @@ class Recipe:
     dropout: float = 0.1
 
 
-def n_grams(texts: list[str], others: list[str]) -> tuple[csr_array, csr_array]:
-    """TF-IDF of n-grams of characters beside n-grams of letters (jamo), so that 슬퍼 and 슬픈 share something.
+@dataclass(frozen=True, slots=True, eq=False)
+class Described:
+    """Texts as the teacher sees them.
+
+    Attributes:
+        n_grams: sparse, shape (n, n_features): n-grams of characters, of letters and of morphemes.
+        meanings: float32, shape (n, 256), unit length or 0: the mean of each text's morphemes.
+    """
+
+    n_grams: csr_array
+    meanings: Floats
+
+    def __len__(self) -> int:
+        return len(self.meanings)
+
+    def take(self, rows: NDArray[np.int64]) -> "Described":
+        """The given texts only, in the given order."""
+        return Described(self.n_grams[rows], self.meanings[rows])
+
+    def likeness(self, others: "Described") -> Floats:
+        """How alike every two texts are, float32, shape (n, m): n-grams shared, and a Gaussian of the meanings."""
+        shared: Floats = (self.n_grams @ others.n_grams.T).toarray()
+        distance = 2 - 2 * (self.meanings @ others.meanings.T)
+        return shared + 0.5 * np.exp(-distance.clip(0) / MEANING_WIDTH)
+
+
+def describe(texts: list[str], others: list[str], meanings: Meanings) -> tuple[Described, Described]:
+    """Describe texts by the n-grams they hold; letters (jamo) beside syllables, so that 슬퍼 and 슬픈 share something.
 
     Args:
         texts: what the n-grams are collected from.
         others: texts to describe with the same n-grams.
+        meanings: of morphemes.
 
     Returns:
-        Two sparse arrays of unit rows, shape (n_texts, n_features) and (n_others, n_features).
+        The texts and the others.
     """
+    options: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
     vectorizers = (
-        TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=2, sublinear_tf=True, dtype=np.float32),
-        TfidfVectorizer(
-            analyzer="char_wb",
-            ngram_range=(2, 8),
-            min_df=3,
-            sublinear_tf=True,
-            dtype=np.float32,
-            preprocessor=to_letters,
-        ),
+        TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=2, **options),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 8), min_df=3, preprocessor=to_letters, **options),
+        TfidfVectorizer(analyzer=pairs, min_df=2, **options),
     )
-    known = hstack([vectorizer.fit_transform(texts) for vectorizer in vectorizers]) / np.sqrt(2)
-    unknown = hstack([vectorizer.transform(others) for vectorizer in vectorizers]) / np.sqrt(2)
-    return csr_array(known, dtype=np.float32), csr_array(unknown, dtype=np.float32)
+    read = [meanings.read(group) for group in (texts, others)]
+    sources = ((texts, others), (texts, others), read)
+    known = hstack([v.fit_transform(source[0]) for v, source in zip(vectorizers, sources, strict=True)]) / 2
+    unknown = hstack([v.transform(source[1]) for v, source in zip(vectorizers, sources, strict=True)]) / 2
+    return (
+        Described(csr_array(known, dtype=np.float32), meanings.describe(read[0])),
+        Described(csr_array(unknown, dtype=np.float32), meanings.describe(read[1])),
+    )
+
+
+def pairs(pieces: list[Piece]) -> list[str]:
+    """Morphemes with their tags, and every two that follow each other."""
+    single = ["/".join(piece.morpheme) for piece in pieces]
+    return [*single, *(f"{left} {right}" for left, right in itertools.pairwise(single))]
 
 
 def to_letters(text: str) -> str:
@@ -73,24 +111,24 @@ def to_letters(text: str) -> str:
     return unicodedata.normalize("NFD", text.lower())
 
 
-def teach(known: csr_array, targets: Floats, unknown: csr_array, seed: int) -> tuple[Floats, Floats]:
-    """Ridge regression's opinion on every text; on a known one, learned from the other known ones only.
+def teach(known: Described, targets: Floats, unknown: Described, seed: int) -> tuple[Floats, Floats]:
+    """Kernel ridge regression's opinion on every text; on a known one, learned from the other known ones only.
 
     Args:
-        known: n-grams of n texts.
+        known: n texts.
         targets: their targets, shape (n, m).
-        unknown: n-grams of other texts.
+        unknown: other texts.
         seed: of the split.
 
     Returns:
         Opinions on the known texts, shape (n, m), and on the unknown ones, all between 0 and 1.
     """
-    likeness = (known @ known.T).toarray()
+    likeness = known.likeness(known)
     opinions = np.zeros_like(targets)
 
     def solve(rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         mean: Floats = targets[rows].mean(axis=0)
-        ridge = likeness[np.ix_(rows, rows)] + 2.0 * np.eye(len(rows), dtype=np.float32)
+        ridge = likeness[np.ix_(rows, rows)] + np.eye(len(rows), dtype=np.float32)
         weights: Floats = np.linalg.solve(ridge, targets[rows] - mean)
         return weights, mean
 
@@ -98,7 +136,8 @@ def teach(known: csr_array, targets: Floats, unknown: csr_array, seed: int) -> t
         weights, mean = solve(rows)
         opinions[asked] = likeness[np.ix_(asked, rows)] @ weights + mean
     weights, mean = solve(np.arange(len(targets)))
-    elsewhere: Floats = unknown @ (known.T @ weights) + mean
+    parts = np.array_split(np.arange(len(unknown)), max(1, len(unknown) // 2_000))
+    elsewhere: Floats = np.concatenate([unknown.take(part).likeness(known) @ weights + mean for part in parts])
     return opinions.clip(0.0, 1.0), elsewhere.clip(0.0, 1.0)
 
 

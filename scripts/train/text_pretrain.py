@@ -1,4 +1,4 @@
-"""Vocabulary, first embeddings and masked-language pre-training of the text model, from nothing but the data."""
+"""Vocabulary, first embeddings and masked-language pre-training of the text model."""
 
 import math
 import time
@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from precision import autocast
-from scipy.sparse import coo_array
-from sklearn.utils.extmath import randomized_svd
-from text_data import Comments, as_spoken
+from text_data import Comments, Floats, as_spoken
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,17 +33,7 @@ def train_tokenizer(texts: list[str], path: Path) -> Tokenizer:
         return Tokenizer.from_file(str(path))
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     # Endless ㅋㅋㅋㅋ and ㅠㅠㅠㅠ say no more than two of them, and would cost a vocabulary entry for each length.
-    repeats = [
-        normalizers.Replace(Regex(pattern + "{3,}"), short)
-        for pattern, short in (
-            ("ㅋ", "ㅋㅋ"),
-            ("ㅎ", "ㅎㅎ"),
-            ("[ㅠㅜ]", "ㅠㅠ"),
-            ("[.]", ".."),
-            ("!", "!!"),
-            ("~", "~~"),
-        )
-    ]
+    repeats = [normalizers.Replace(Regex(pattern + "{3,}"), short) for pattern, short in REPEATED]
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase(), *repeats])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Metaspace(), pre_tokenizers.Punctuation(), pre_tokenizers.Digits(individual_digits=True)]
@@ -136,34 +124,6 @@ def mask(ids: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     return torch.where(hidden & (fate >= 0.9), other, changed), hidden
 
 
-def neighbour_vectors(ids: list[list[int]], width: int, seed: int) -> Tensor:
-    """Embeddings to start from: the leading singular vectors of positive pointwise mutual information.
-
-    Tokens that keep the same company (within four places) start near each other, which masked-language training
-    would need many epochs to find out.
-
-    Returns:
-        float32, shape (VOCABULARY_SIZE, width), standard deviation 0.05.
-    """
-    flat = np.concatenate([np.array([*text, *[-1] * 4]) for text in ids])
-    pairs = [(flat[:-gap], flat[gap:]) for gap in range(1, 5)]
-    left = np.concatenate([a for a, _ in pairs])
-    right = np.concatenate([b for _, b in pairs])
-    kept = (left >= len(SPECIAL)) & (right >= len(SPECIAL))
-    shape = (VOCABULARY_SIZE, VOCABULARY_SIZE)
-    counts = coo_array((np.ones(kept.sum()), (left[kept], right[kept])), shape=shape).tocsr()
-    counts = (counts + counts.T).tocoo()
-    totals = np.asarray(counts.sum(axis=0)).ravel()
-    row, column = counts.coords
-    # The context's counts to the power 0.75, as word2vec draws them: rare tokens would otherwise look too telling.
-    context = totals**0.75 / (totals**0.75).sum()
-    information = np.log(counts.data / (totals[row] * context[column]))
-    positive = coo_array((np.maximum(information, 0.0), (row, column)), shape=shape).tocsr()
-    left_vectors, values, _ = randomized_svd(positive, n_components=width, random_state=seed)
-    vectors = left_vectors * np.sqrt(values)
-    return torch.from_numpy((vectors * 0.05 / vectors.std()).astype(np.float32))
-
-
 class Pretrainer(nn.Module):
     """The encoder, its masked-language head (tied to the embeddings) and GoEmotions' 28 labels."""
 
@@ -185,7 +145,13 @@ class Pretrainer(nn.Module):
 
 
 def pretrain(
-    kote: list[str], goemotions: Comments, tokenizer: Tokenizer, epochs: int, work: Path, seed: int
+    kote: list[str],
+    goemotions: Comments,
+    tokenizer: Tokenizer,
+    meanings: Floats,
+    epochs: int,
+    work: Path,
+    seed: int,
 ) -> RobertaModel:
     """Teach the encoder Korean: guess hidden tokens, and GoEmotions' labels with part of the text hidden.
 
@@ -195,6 +161,8 @@ def pretrain(
         kote: KOTE's training texts; read twice an epoch, being the kind of text that counts.
         goemotions: texts and labels.
         tokenizer: as trained.
+        meanings: of the vocabulary's tokens, to start the embeddings from; shape (VOCABULARY_SIZE, width), unit rows,
+            or 0 where a token has none.
         epochs: passes over everything; a checkpoint is kept after each.
         work: folder of the checkpoints.
         seed: of weights, order and masks.
@@ -204,7 +172,7 @@ def pretrain(
     """
     torch.manual_seed(seed)
     texts, kept = [*goemotions.texts, *kote * 2], work / f"pretrained-{seed}.pt"
-    ids = encode(tokenizer, texts)
+    n_tokens = sum(len(text) + 2 for text in encode(tokenizer, texts))
     network = Pretrainer(encoder_config(), goemotions.targets.shape[1])
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     done, seconds = 0, 0.0
@@ -214,13 +182,9 @@ def pretrain(
         optimizer.load_state_dict(state["optimizer"])
         done, seconds = state["epochs"], state["seconds"]
     else:
-        began_s = time.monotonic()
-        width = network.encoder.config.hidden_size
-        with torch.no_grad():
-            network.encoder.embeddings.word_embeddings.weight.copy_(neighbour_vectors(ids, width, seed))
-        seconds = time.monotonic() - began_s
+        _start_from(network.encoder.embeddings.word_embeddings, torch.from_numpy(meanings))
     labels = torch.from_numpy(goemotions.targets)
-    n_steps = sum(len(text) + 2 for text in ids) // 3_000 + 1
+    n_steps = n_tokens // 3_000 + 1
     for epoch in range(done, epochs):
         began_s, total = time.monotonic(), 0.0
         rng, generator = np.random.default_rng([seed, epoch]), torch.Generator().manual_seed(1_000 * seed + epoch)
@@ -252,6 +216,15 @@ def pretrain(
         torch.save({**state, "seconds": seconds}, kept.with_suffix(".tmp"))
         kept.with_suffix(".tmp").replace(kept)
     return network.encoder
+
+
+def _start_from(embeddings: nn.Embedding, meanings: Tensor) -> None:
+    """Set the embeddings to the meanings, a little off, and at random where there is none; deviation 0.05."""
+    known = meanings.norm(dim=1) > 0
+    deviation, width = 0.05, meanings.shape[1]
+    with torch.no_grad():
+        embeddings.weight.normal_(0, deviation)
+        embeddings.weight[known] = meanings[known] * deviation * math.sqrt(width) + 0.2 * embeddings.weight[known]
 
 
 def encoder_config() -> RobertaConfig:
