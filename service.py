@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from http import HTTPStatus
@@ -14,7 +15,6 @@ from typing import Any
 
 import bentoml
 import numpy as np
-from bentoml.exceptions import BentoMLException
 from fastapi import FastAPI
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -25,10 +25,11 @@ from threadpoolctl import ThreadpoolController
 from maeum import openapi, web
 from maeum.assembly import build_pipeline, check_start
 from maeum.batching import batching_stages
-from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded
+from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
 from maeum.features import N_FRAMES
-from maeum.form import AnalyzeForm, read_form
+from maeum.form import read_form
 from maeum.logs import RequestLog
+from maeum.memory import freeze_loaded_objects
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
@@ -41,6 +42,11 @@ from runners.calls import call_runner
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
 
+# Of a runner's first calls BentoML's dispatcher holds two back, for two to four times what a call takes, to learn what
+# batches take. Better those of the readiness probe than somebody's recording.
+_DISPATCHER_LESSONS = 12
+_UNREAD = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.GATEWAY_TIMEOUT)
+
 _log = logging.getLogger("maeum.service")
 _settings = get_settings()
 # Here, so that a start without its models ends at once; in a worker the error would repeat with every restart.
@@ -50,7 +56,7 @@ app.include_router(web.router)
 
 
 class AnalyzeInput(bentoml.IODescriptor):
-    """The form as BentoML's clients and docs see it; on the server it is read by maeum's own form reader.
+    """The form as BentoML's clients and docs see it; on the server `file` is the request, not read yet.
 
     BentoML's reader would take a URL in `file` and fetch it, and writes uploads to disk.
     """
@@ -64,12 +70,8 @@ class AnalyzeInput(bentoml.IODescriptor):
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> AnalyzeInput:
-        """Read the form within the upload limit."""
-        try:
-            form = await read_form(request, _settings.max_upload_bytes)
-        except MaeumError as error:
-            raise _as_bentoml(error) from error
-        values: AnalyzeInput = cls.model_construct(file=form.data, **form.options())
+        """Hand the request on unread: whether there is a place for it is seen first."""
+        values: AnalyzeInput = cls.model_construct(file=request)
         return values
 
 
@@ -96,14 +98,16 @@ class Maeum:
         )
         self._models_answered = False
         self._in_flight = 0
+        freeze_loaded_objects()
 
     @bentoml.api(route="/bentoml/analyze", input_spec=AnalyzeInput)
-    async def analyze(self, file: Any, **options: Any) -> AnalysisBody:
+    async def analyze(self, file: Any, **_: Any) -> AnalysisBody:
         """Analyse one recording, for BentoML's own clients."""
         try:
-            return AnalysisBody.of(await self._analyze(AnalyzeForm(file, **options)))
+            return AnalysisBody.of(await self._analyze_upload(file))
         except MaeumError as error:
-            raise _as_bentoml(error) from error
+            answer: Any = await _answer_error(file, error)  # BentoML sends a response on as it is
+            return answer  # type: ignore[no-any-return]
 
     @app.post(ANALYZE_PATH, **openapi.ANALYZE)
     async def analyze_v1(self, request: Request) -> Response:
@@ -120,13 +124,17 @@ class Maeum:
             raise StageOverloaded(f"{self._in_flight} requests are being worked on; try again later")
         self._in_flight += 1
         try:
-            form = await read_form(request, _settings.max_upload_bytes)
-            return await self._analyze(form.contract() if contract else form)
+            async with asyncio.timeout(_settings.request_timeout_s):
+                form = await read_form(request, _settings.max_upload_bytes)
+                if contract:
+                    form = form.contract()
+                analysis = self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
+                del form  # the pipeline alone holds the upload, and can let it go once it is decoded
+                return await analysis
+        except TimeoutError as error:
+            raise StageTimeout(f"the request took longer than {_settings.request_timeout_s:g} s") from error
         finally:
             self._in_flight -= 1
-
-    async def _analyze(self, form: AnalyzeForm) -> Analysis:
-        return await self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
 
     async def __metrics__(self, metrics: str) -> str:
         """Leave out BentoML's batch sizes: they count calls, each of which already carries several requests' items."""
@@ -135,20 +143,24 @@ class Maeum:
     async def __is_ready__(self) -> bool:
         """Ready once each of the three models has answered through its runner."""
         if not self._models_answered:
-            stages = self._pipeline.stages
-            language = min(self._pipeline.languages)
-            silence = SpeechItem(bytes(3200), language)
             try:
-                results = [
-                    *await stages.speech.run([silence]),
-                    *await stages.text.run(["안녕하세요"]),
-                    *await stages.voice.run(np.zeros((1, N_FRAMES, N_MFCC), np.float32)),
-                ]
+                for _ in range(_DISPATCHER_LESSONS):
+                    answered = await self._ask_models()
             except MaeumError as error:
                 _log.info("event=not_ready code=%s", error.code)
                 return False
-            self._models_answered = not any(isinstance(result, Failure) for result in results)
+            self._models_answered = answered
         return self._models_answered
+
+    async def _ask_models(self) -> bool:
+        """Whether each of the three models gives a result."""
+        stages = self._pipeline.stages
+        results = [
+            *await stages.speech.run([SpeechItem(bytes(3200), min(self._pipeline.languages))]),
+            *await stages.text.run(["안녕하세요"]),
+            *await stages.voice.run(np.zeros((1, N_FRAMES, N_MFCC), np.float32)),
+        ]
+        return not any(isinstance(result, Failure) for result in results)
 
 
 @app.get("/docs.json", include_in_schema=False)
@@ -173,7 +185,7 @@ async def _answer_error(request: Request, error: MaeumError) -> Response:
     response = _json(body, error.status)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         response.headers["Retry-After"] = "1"
-    if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+    if error.status in _UNREAD:
         response.headers["Connection"] = "close"  # the rest of the body is not read
     return response
 
@@ -203,7 +215,3 @@ def _json(body: BaseModel, status: int = HTTPStatus.OK) -> Response:
 
 def _json_bytes(content: bytes, status: int = HTTPStatus.OK) -> Response:
     return Response(content, status, media_type="application/json; charset=utf-8")
-
-
-def _as_bentoml(error: MaeumError) -> BentoMLException:
-    return BentoMLException(f"{error.code}: {error.message}", error_code=HTTPStatus(error.status))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -33,6 +35,10 @@ class Load:
     def per_s(self) -> float:
         """Answers with status 200 a second."""
         return len(self.latencies_s) / self.duration_s
+
+    def enough(self, for_s: float) -> int:
+        """Clips that last for so many seconds, even at twice this rate."""
+        return math.ceil(2 * self.per_s * for_s)
 
     def ms(self, percent: float) -> float:
         """Percentile of the latencies in milliseconds.
@@ -108,28 +114,25 @@ async def _open_loop(
 
 async def _ask_for_ever(session: aiohttp.ClientSession, url: str, load: Load) -> None:
     while True:
-        start = time.perf_counter()
-        async with session.get(url) as response:
-            await response.read()
-        _note(load, response.status, start)
+        await _note(session.get(url), load)
         await asyncio.sleep(0.1)
 
 
 async def _send(session: aiohttp.ClientSession, url: str, clip: bytes, load: Load) -> None:
     form = aiohttp.FormData()
     form.add_field("file", clip, filename="clip.wav", content_type="audio/wav")
+    await _note(session.post(url, data=form), load)
+
+
+async def _note(request: AbstractAsyncContextManager[aiohttp.ClientResponse], load: Load) -> None:
     start = time.perf_counter()
     try:
-        async with session.post(url, data=form) as response:
+        async with request as response:
             await response.read()
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, TimeoutError):
         load.failures += 1
         return
-    _note(load, response.status, start)
-
-
-def _note(load: Load, status: int, start: float) -> None:
-    if status == 200:
+    if response.status == 200:
         load.latencies_s.append(time.perf_counter() - start)
     else:
         load.failures += 1

@@ -63,6 +63,11 @@ def changed_settings(settings: Settings) -> dict[str, str]:
     return changed
 
 
+def has_bf16(device: str) -> bool:
+    """Whether the device has instructions for bfloat16."""
+    return device == "cuda" or bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
+
+
 def gemm_gflops(device: str) -> dict[str, float]:
     """GFLOP/s of the best of a few matrix products, by precision: the roof under which models work.
 
@@ -71,7 +76,7 @@ def gemm_gflops(device: str) -> dict[str, float]:
     kinds = {"fp32": torch.float32}
     if device == "cuda":
         kinds |= {"bf16": torch.bfloat16, "fp16": torch.float16}
-    elif "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags():
+    elif has_bf16(device):
         kinds["bf16"] = torch.bfloat16
     size = 8192 if device == "cuda" else 1536
     return {name: round(_gemm(size, kind, device), 1) for name, kind in kinds.items()}
@@ -104,10 +109,11 @@ def _cpu_info() -> list[tuple[str, str]]:
 
 
 def _commit() -> str:
-    """Commit of the working tree, with `+` where the code that runs differs from it."""
+    """Commit of the working tree, with `+` where the code or the models that run differ from it."""
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--", "maeum", "runners", "service.py", "benchmarks/*.py")
+        what_runs = ("maeum", "runners", "service.py", "models/embedded", "benchmarks/*.py")
+        changed = _git("status", "--porcelain", "--", *what_runs)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("+" if changed else "")

@@ -10,6 +10,9 @@ from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
+SETTLE_S = 0.3
+"""A pause before short measurements: threads that have just worked spin for 0.2 s before they sleep."""
+
 
 def alternate(
     contestants: Sequence[Callable[[int], T]], rounds: int, *, warm_up: int = 1, report: Callable[[str], None] = print

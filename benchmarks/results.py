@@ -54,7 +54,8 @@ def plain_table(result: dict[str, Any]) -> str:
 def markdown_table(results: Iterable[dict[str, Any]]) -> str:
     """The README's tables, by profile and device, with the machine and the command above each.
 
-    Of a suite that has targets, only what they are set on.
+    Of a suite that has targets, its first figure and what they are set on. A suite without any compares several things
+    with one: it gets a table of its own, with a line for each of them.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
@@ -72,12 +73,36 @@ def _group(profile: str, device: str, results: list[dict[str, Any]]) -> str:
         "| suite | A against B | A | B | result | rounds | target | |",
         "|---|---|--:|--:|--:|--:|--:|---|",
     ]
+    grids = []
     for result in results:
-        judged = [figure for figure in result["figures"] if "target" in figure]
-        for number, figure in enumerate(judged or result["figures"]):
+        first, *others = result["figures"]
+        judged = [figure for figure in others if "target" in figure]
+        if not judged and "target" not in first:
+            grids.append(_grid(result))
+            continue
+        for figure in (first, *judged):
             case, *rest = _cells(figure, met=("✓", "✗"))
-            suite = f"**{result['suite']}**" if number == 0 else ""
+            suite = f"**{result['suite']}**" if figure is first else ""
             lines.append(f"| {suite} | {case} | {' | '.join(rest)} |")
+    return "\n\n".join(["\n".join(lines), *grids])
+
+
+def _grid(result: dict[str, Any]) -> str:
+    """One line for everything that a suite compares with its B, from cases called `line: column`."""
+    columns: dict[str, str] = {}  # to what B has there
+    cells: dict[str, dict[str, str]] = {}
+    for figure in result["figures"]:
+        line, _, column = figure["case"].partition(": ")
+        value = _number(figure["value"], figure.get("unit", ""))
+        unit = figure.get("ab_unit", "")
+        columns[column] = _number(figure.get("b"), unit)
+        cells.setdefault(line, {})[column] = f"{_number(figure['a'], unit)}, {value}" if "a" in figure else value
+    lines = [
+        f"| **{result['suite']}**: {result['a']} | {' | '.join(columns)} |",
+        f"|---|{'--:|' * len(columns)}",
+        f"| {result['b']} | {' | '.join(columns.values())} |",
+        *(f"| `{name}` | {' | '.join(mine.get(column, '') for column in columns)} |" for name, mine in cells.items()),
+    ]
     return "\n".join(lines)
 
 

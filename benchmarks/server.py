@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,14 @@ class Server:
         """Memory of all its processes in MB (10^6 bytes), shared pages counted once."""
         return sum(_pss_bytes(process) for process in _family(self.pid)) / 1e6
 
+    def suspend(self) -> None:
+        """Stop all its processes where they are, so that they take no time from others."""
+        _each(_family(self.pid), psutil.Process.suspend)
+
+    def resume(self) -> None:
+        """Let its processes go on."""
+        _each(_family(self.pid), psutil.Process.resume)
+
     @contextmanager
     def peak_pss_mb(self) -> Iterator[list[float]]:
         """Watch the memory; the list holds the peak in MB once the block has ended."""
@@ -96,6 +104,12 @@ def cpu_seconds(pid: int) -> float:
 def _family(pid: int) -> list[psutil.Process]:
     first = psutil.Process(pid)
     return [first, *first.children(recursive=True)]
+
+
+def _each(processes: Iterable[psutil.Process], act: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            act(process)
 
 
 def _pss_bytes(process: psutil.Process) -> int:
@@ -176,13 +190,12 @@ def _ready(url: str) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     family = _family(process.pid) if process.poll() is None else []
+    _each(family, psutil.Process.resume)  # a suspended one would not hear of its end
     process.send_signal(signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(20)
     # A server that is stopped while it starts leaves workers behind, some of them in groups of their own.
-    for member in family:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
+    _each(family, psutil.Process.kill)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(20)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maeum.calibration import Calibration
+from maeum.cores import available_cores
 from maeum.evidence import read_low_confidence
 from maeum.features import Baselines, VoicePooling
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
-from maeum.memory import keep_freed_memory
 from maeum.models import ModelFolder, resolve
 from maeum.pipeline import Pipeline
 from maeum.settings import Settings
@@ -100,14 +100,13 @@ def build_fusion(settings: Settings, text: ModelFolder, voice: ModelFolder) -> F
 
 
 def load_speech(settings: Settings) -> SpeechEngine:
-    """Load the speech model and let it answer once; the process keeps freed memory from here on."""
+    """Load the speech model and let it answer once."""
     from maeum.engines.speech import SpeechEngine
 
-    keep_freed_memory()
     engine = SpeechEngine(
         resolve("speech", settings).path,
         device=_device_of_ctranslate2(settings),
-        threads=settings.speech_threads,
+        threads=settings.speech_threads or available_cores(),
         max_windows=settings.speech_batch,
     )
     engine.warm_up()
@@ -121,7 +120,7 @@ def load_text(settings: Settings) -> TextEngine:
     engine = TextEngine(
         resolve("text", settings).path,
         device=_device_of_torch(settings),
-        threads=settings.text_threads,
+        threads=settings.text_threads or available_cores(),
         precision=settings.text_precision,
     )
     engine.warm_up()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, TypeVar
 
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.decoding import SAMPLE_RATE_HZ
+from maeum.errors import StageOverloaded
 from maeum.settings import Settings
 from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
 
@@ -19,6 +22,16 @@ _WINDOW_BYTES = 30 * SAMPLE_RATE_HZ * 2
 
 Items = TypeVar("Items", bound=Any)
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Call(Generic[Items, Result]):
+    """One caller's items, their weight, since when they wait (the event loop's time), and where the results go."""
+
+    items: Items
+    weight: float
+    since_s: float
+    answer: asyncio.Future[list[Result | Failure]]
 
 
 class BatchingStage(Generic[Items, Result]):
@@ -32,6 +45,7 @@ class BatchingStage(Generic[Items, Result]):
         merge: joins the items of several calls.
         weigh: size of a call's items, in the unit of `max_weight`.
         max_weight: calls are merged up to this; a heavier one goes alone.
+        max_wait_s: a call that has waited longer for its turn is refused; None: it waits.
     """
 
     def __init__(
@@ -41,19 +55,25 @@ class BatchingStage(Generic[Items, Result]):
         merge: Callable[[list[Items]], Items],
         weigh: Callable[[Items], float] = len,
         max_weight: float,
+        max_wait_s: float | None = None,
     ) -> None:
-        self._call, self._merge, self._weigh, self._max_weight = call, merge, weigh, max_weight
-        self._waiting: list[tuple[Items, asyncio.Future[list[Result | Failure]]]] = []
+        self._call, self._merge, self._weigh = call, merge, weigh
+        self._max_weight, self._max_wait_s = max_weight, max_wait_s
+        self._waiting: deque[_Call[Items, Result]] = deque()
         self._sender: asyncio.Task[None] | None = None
 
     async def run(self, items: Items) -> list[Result | Failure]:
-        """Compute one result per item, in order."""
+        """Compute one result per item, in order.
+
+        Raises:
+            StageOverloaded: the model had no time for it within `max_wait_s`.
+        """
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Result | Failure]] = loop.create_future()
-        self._waiting.append((items, answer))
+        call: _Call[Items, Result] = _Call(items, self._weigh(items), loop.time(), loop.create_future())
+        self._waiting.append(call)
         if self._sender is None:
             self._sender = loop.create_task(self._send())
-        return await answer
+        return await call.answer
 
     async def _send(self) -> None:
         try:
@@ -62,41 +82,52 @@ class BatchingStage(Generic[Items, Result]):
                 await self._answer(calls)
         finally:
             self._sender = None
-            for _, answer in self._waiting:  # only when the loop ends with calls waiting
-                answer.cancel()
+            for call in self._waiting:  # only when the loop ends with calls waiting
+                call.answer.cancel()
             self._waiting.clear()
 
-    def _take(self) -> list[tuple[Items, asyncio.Future[list[Result | Failure]]]]:
-        calls: list[tuple[Items, asyncio.Future[list[Result | Failure]]]] = []
+    def _take(self) -> list[_Call[Items, Result]]:
+        calls: list[_Call[Items, Result]] = []
         weight = 0.0
-        self._waiting = [call for call in self._waiting if not call[1].cancelled()]
         while self._waiting:
-            weight += self._weigh(self._waiting[0][0])
-            if calls and weight > self._max_weight:
+            call = self._waiting[0]
+            if call.answer.done():  # its caller has gone
+                self._waiting.popleft()
+            elif self._waited_too_long(call):
+                self._waiting.popleft()
+                call.answer.set_exception(StageOverloaded("the models have too much work; try again later"))
+            elif calls and weight + call.weight > self._max_weight:
                 break
-            calls.append(self._waiting.pop(0))
+            else:
+                weight += call.weight
+                calls.append(self._waiting.popleft())
         return calls
 
-    async def _answer(self, calls: list[tuple[Items, asyncio.Future[list[Result | Failure]]]]) -> None:
+    def _waited_too_long(self, call: _Call[Items, Result]) -> bool:
+        if self._max_wait_s is None:
+            return False
+        return asyncio.get_running_loop().time() - call.since_s > self._max_wait_s
+
+    async def _answer(self, calls: list[_Call[Items, Result]]) -> None:
         try:
-            batch = self._merge([items for items, _ in calls])
+            batch = self._merge([call.items for call in calls])
             results = await self._call(batch)
             if len(results) != len(batch):
                 raise RuntimeError(f"{len(results)} results for {len(batch)} items")
         except Exception as error:
-            for _, answer in calls:
-                if not answer.done():
-                    answer.set_exception(error)
+            for call in calls:
+                if not call.answer.done():
+                    call.answer.set_exception(error)
             return
         except asyncio.CancelledError:
-            for _, answer in calls:
-                answer.cancel()
+            for call in calls:
+                call.answer.cancel()
             raise
         start = 0
-        for items, answer in calls:
-            if not answer.done():
-                answer.set_result(results[start : start + len(items)])
-            start += len(items)
+        for call in calls:
+            if not call.answer.done():
+                call.answer.set_result(results[start : start + len(call.items)])
+            start += len(call.items)
 
 
 def join_lists(lists: list[Any]) -> list[Any]:
@@ -111,10 +142,11 @@ def batching_stages(
     settings: Settings,
 ) -> Stages:
     """The three stages over three calls to models; settings say what goes into one call of each."""
+    wait_s = settings.max_latency_ms / 1000 or None
     return Stages(
-        BatchingStage(speech, merge=join_lists, weigh=_windows, max_weight=settings.speech_batch),
-        BatchingStage(text, merge=join_lists, max_weight=settings.text_batch),
-        BatchingStage(voice, merge=np.concatenate, max_weight=settings.voice_batch),
+        BatchingStage(speech, merge=join_lists, weigh=_windows, max_weight=settings.speech_batch, max_wait_s=wait_s),
+        BatchingStage(text, merge=join_lists, max_weight=settings.text_batch, max_wait_s=wait_s),
+        BatchingStage(voice, merge=np.concatenate, max_weight=settings.voice_batch, max_wait_s=wait_s),
     )
 
 

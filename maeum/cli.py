@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from maeum import __version__
+from maeum.memory import keep_freed_memory
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code; see the head of this module.
     """
     arguments = _parser().parse_args(argv)
+    keep_freed_memory()
     try:
         code = _run(arguments)
         sys.stdout.flush()

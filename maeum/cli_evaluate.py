@@ -58,8 +58,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with _writing(arguments.out):
         write_report(evaluation, models, arguments.out)
     _print_evaluation(evaluation)
-    for clip in evaluation.failed:
-        print(f"{printable(clip.path)}: {clip.message} ({clip.code})", file=sys.stderr)
+    for one in evaluation.failed:
+        print(f"{printable(one.clip.path)}: {one.message} ({one.code})", file=sys.stderr)
     print(f"wrote {printable(str(arguments.out / 'report.html'))}")
     return 1 if evaluation.failed else 0
 
@@ -141,8 +141,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     from maeum.evaluation.report import interval, number
 
     console = _console()
-    n_failed = len(evaluation.failed)
-    console.print(Text(f"{len(evaluation.judged) + n_failed} clips, {n_failed} failed"))
+    console.print(Text(f"{len(evaluation.outcomes)} clips, {len(evaluation.failed)} failed"))
     if evaluation.transcripts is not None:
         said = evaluation.transcripts
         table = _table("transcripts", "clips", "CER", "CER without spaces", "WER")

@@ -17,15 +17,27 @@ from numpy.typing import NDArray
 from maeum.errors import AudioTooLong, EmptyAudio, UndecodableAudio
 
 if TYPE_CHECKING:
-    from av import AudioFrame
-    from av.container import InputContainer
+    from av import AudioFrame, Packet
+    from av.audio.stream import AudioStream
 
 SAMPLE_RATE_HZ = 16_000
 
 _BLOCK_SAMPLES = 1 << 18  # per read, over all channels: bounds memory whatever a header claims
 _RATE_RANGE_HZ = (100, 768_000)
+_MAX_CHANNELS = 32
+# A length in seconds does not bound the work: silence of many channels at a high rate costs nearly no bytes.
+_MAX_SAMPLES_PER_S = 192_000 * 8  # over all channels, on average over the longest accepted recording
+_LEAST_FRAMES = 1024  # what a packet counts for at least: it costs its decoding even if it gives little or no sound
 # Float files may hold anything; past this the squares of an FFT overflow float32.
 _MAX_AMPLITUDE = 1e6
+
+# FFmpeg's demuxers for what people record and upload, and no protocol: others read playlists (concat, hls), open
+# files by name or listen on the network (sdp).
+_FFMPEG_OPTIONS = {
+    "format_whitelist": "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dv,eac3,flac,flv,loas,matroska,"
+    "mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,qcp,rm,tak,tta,voc,w64,wav,wv",
+    "protocol_whitelist": "",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,8 +76,8 @@ def decode(data: bytes, max_duration_s: float = 600.0) -> Waveform:
 
     Raises:
         EmptyAudio: no bytes, or no samples in them.
-        UndecodableAudio: not audio, or damaged beyond reading.
-        AudioTooLong: longer than `max_duration_s`.
+        UndecodableAudio: not audio, damaged beyond reading, or of a rate or number of channels that no recorder has.
+        AudioTooLong: longer than `max_duration_s`, or of more samples than 8 channels at 192 kHz have in that time.
     """
     if not data:
         raise EmptyAudio("the audio file is empty")
@@ -78,32 +90,40 @@ def decode(data: bytes, max_duration_s: float = 600.0) -> Waveform:
     return Waveform(samples)
 
 
-# A block is (sample rate in Hz, float32 samples of shape (n_frames,), channels averaged).
-_Block = tuple[int, NDArray[np.float32]]
+# A block is (sample rate in Hz, samples of shape (n_frames, n_channels), which may not be finite).
+_Block = tuple[int, NDArray[Any]]
 
 
 def _soundfile_blocks(data: bytes) -> Iterator[_Block]:
     with soundfile.SoundFile(_QuietBytesIO(data)) as file:
+        _check_channels(file.channels)
         frames = max(1, _BLOCK_SAMPLES // max(1, file.channels))
         while True:
             block = file.read(frames, dtype="float32", always_2d=True)
             if not len(block):
                 return
-            yield file.samplerate, _mono(block, axis=1)
+            yield file.samplerate, block
 
 
 def _ffmpeg_blocks(data: bytes) -> Iterator[_Block]:
     import av  # here, because only files that libsndfile cannot read need FFmpeg
 
     try:
-        with av.open(io.BytesIO(data), mode="r", metadata_errors="ignore") as container:
+        with av.open(io.BytesIO(data), "r", options=_FFMPEG_OPTIONS, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise UndecodableAudio("the file has no audio track")
-            # Packed or planar, of any width, becomes planar float32: a change of format, not of rate.
-            to_float = av.AudioResampler(format="fltp")
-            for frame in _frames(container):
-                for converted in to_float.resample(frame):
-                    yield converted.sample_rate, _mono(converted.to_ndarray(), axis=0)
+            _check_channels(container.streams.audio[0].codec_context.channels)
+            # Packed or planar, of any width, becomes packed float32: a change of format, not of rate. Of planes, from
+            # 8 on PyAV 18 reads more than there are (`AudioFrame.planes`), which ends the process.
+            to_float = av.AudioResampler(format="flt")
+            for packet in container.demux(audio=0):
+                frames = _decoded(packet)
+                if not frames:
+                    yield 0, np.empty((0, max(1, packet.stream.codec_context.channels)), np.float32)
+                for frame in frames:
+                    _check_channels(frame.layout.nb_channels)
+                    for converted in to_float.resample(frame):
+                        yield converted.sample_rate, converted.to_ndarray().reshape(-1, frame.layout.nb_channels)
     except (av.FFmpegError, ValueError, OverflowError) as error:
         raise UndecodableAudio("the file is not audio that can be decoded") from error
 
@@ -121,22 +141,26 @@ class _QuietBytesIO(io.BytesIO):
             return self.tell()
 
 
-def _mono(block: NDArray[Any], axis: int) -> NDArray[np.float32]:
-    """Average the channels, which lie along `axis`, of samples that may not be finite."""
-    finite = np.clip(np.nan_to_num(block, nan=0.0), -_MAX_AMPLITUDE, _MAX_AMPLITUDE)
-    mono: NDArray[np.float32] = finite.mean(axis=axis, dtype=np.float32)
-    return mono
+def _check_channels(n_channels: int) -> None:
+    if n_channels > _MAX_CHANNELS:
+        raise UndecodableAudio(f"a recording of {n_channels} channels is not supported, only up to {_MAX_CHANNELS}")
 
 
-def _frames(container: InputContainer) -> Iterator[AudioFrame]:
-    """Decoded frames; packets that are damaged are skipped, as players do."""
+def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:
+    """A packet's frames; one that is damaged has none and is skipped, as players do."""
     import av
 
-    for packet in container.demux(audio=0):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            continue
+    try:
+        return packet.decode()
+    except av.error.InvalidDataError:
+        return []
+
+
+def _mono(block: NDArray[Any]) -> NDArray[np.float32]:
+    """Average the channels of samples that may not be finite."""
+    finite = np.clip(np.nan_to_num(block, nan=0.0), -_MAX_AMPLITUDE, _MAX_AMPLITUDE)
+    mono: NDArray[np.float32] = finite.mean(axis=1, dtype=np.float32)
+    return mono
 
 
 def _collect(blocks: Iterator[_Block], max_duration_s: float) -> NDArray[np.float32]:
@@ -144,7 +168,13 @@ def _collect(blocks: Iterator[_Block], max_duration_s: float) -> NDArray[np.floa
     samples = bytearray()  # grows in place, where a list of parts would be copied whole at the end
     resampler: _Resampler | None = None
     seconds = Fraction(0)  # a sum of floats would refuse a recording of exactly the limit
+    n_decoded = 0
     for rate_hz, block in blocks:
+        n_decoded += max(len(block), _LEAST_FRAMES) * block.shape[1]
+        if n_decoded > max_duration_s * _MAX_SAMPLES_PER_S:
+            raise AudioTooLong(f"the recording has more samples than {max_duration_s:g} s of 8 channels at 192 kHz")
+        if not len(block):
+            continue  # a packet without sound, which has no rate either
         if not _RATE_RANGE_HZ[0] <= rate_hz <= _RATE_RANGE_HZ[1]:
             raise UndecodableAudio(f"a sample rate of {rate_hz} Hz is not supported")
         seconds += Fraction(len(block), rate_hz)
@@ -154,7 +184,7 @@ def _collect(blocks: Iterator[_Block], max_duration_s: float) -> NDArray[np.floa
             if resampler is not None:
                 samples += resampler.finish().data
             resampler = _Resampler(rate_hz)
-        samples += resampler.push(block).data
+        samples += resampler.push(_mono(block)).data
     if resampler is not None:
         samples += resampler.finish().data
     return np.frombuffer(samples, np.float32)

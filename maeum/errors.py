@@ -1,18 +1,19 @@
 """Every error that maeum raises on purpose: one tree, each with its code and HTTP status.
 
-MaeumError
+MaeumError                   500  internal_error
 ├── NoFile                 400  no_file
 ├── MalformedForm          400  malformed_form
 ├── NotFound               404  not_found
 ├── MethodNotAllowed       405  method_not_allowed
+├── UploadTimeout          408  upload_timeout
 ├── UploadTooLarge         413  upload_too_large
 ├── AudioTooLong           413  audio_too_long
 ├── EmptyAudio             422  empty_audio
 ├── UndecodableAudio       422  undecodable_audio
-├── InvalidField           422  invalid_gender, invalid_lang, invalid_summary
+├── InvalidField           422  invalid_gender, invalid_lang, invalid_summary, invalid_voice_pooling, invalid_baseline
 ├── UnsupportedLanguage    422  unsupported_language
 ├── InvalidManifest        422  invalid_manifest, too_few_clips: on the command line only
-├── StageFailed            500  stage_failed
+├── StageFailed            500  stage_failed, speech_failed, text_failed, voice_failed
 ├── StageOverloaded        503  overloaded
 ├── StageTimeout           504  timeout
 └── StartError             500  at start only: the server or the call cannot begin
@@ -66,6 +67,13 @@ class MethodNotAllowed(MaeumError):
 
     code = "method_not_allowed"
     status = 405
+
+
+class UploadTimeout(MaeumError):
+    """The upload stopped on its way."""
+
+    code = "upload_timeout"
+    status = 408
 
 
 class UploadTooLarge(MaeumError):
@@ -132,7 +140,7 @@ class StageOverloaded(MaeumError):
 
 
 class StageTimeout(MaeumError):
-    """A model stage did not answer in time."""
+    """A model stage did not answer in time, or the whole request lasted longer than `MAEUM_REQUEST_TIMEOUT_S`."""
 
     code = "timeout"
     status = 504

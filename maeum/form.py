@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -10,11 +11,13 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from maeum.errors import InvalidField, MalformedForm, NoFile, UploadTooLarge
+from maeum.errors import InvalidField, MalformedForm, NoFile, UploadTimeout, UploadTooLarge
 
 # Room for boundaries, headers and the small fields around the file.
 _ENVELOPE_BYTES = 64 * 1024
 _MAX_BASELINE_BYTES = 16 * 1024
+# Longer than a phone takes from one cell to the next. A half-sent upload holds a place that others wait for.
+_IDLE_TIMEOUT_S = 30.0
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -62,6 +65,7 @@ async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
     Raises:
         NoFile: no multipart form, or no file in its field `file`.
         UploadTooLarge: more bytes than allowed, announced or sent.
+        UploadTimeout: no byte arrived for 30 s.
         MalformedForm: the body is no valid multipart form, or breaks off.
         InvalidField: `summary` is no truth value, or a text field other than `baseline` came as a file.
     """
@@ -73,10 +77,14 @@ async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
     # int() refuses thousands of digits; no length has more than 18.
     if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit):
         raise _too_large(max_upload_bytes)
-    parser = _Parser(request.headers, _counted(request, limit, max_upload_bytes), max_files=4, max_fields=16)
-    parser.spool_max_size = limit  # audio stays in memory: transcripts and voices are private
     try:
-        form = await parser.parse()
+        async with asyncio.timeout(_IDLE_TIMEOUT_S) as idle:
+            body = _counted(request, limit, max_upload_bytes, idle)
+            parser = _Parser(request.headers, body, max_files=4, max_fields=16)
+            parser.spool_max_size = limit  # audio stays in memory: transcripts and voices are private
+            form = await parser.parse()
+    except TimeoutError as error:
+        raise UploadTimeout(f"no byte of the upload arrived for {_IDLE_TIMEOUT_S:.0f} s") from error
     except (MultiPartException, UnicodeError, KeyError) as error:
         raise MalformedForm("the body is no valid multipart form") from error
     except ClientDisconnect as error:
@@ -127,9 +135,13 @@ def _text(form: FormData, name: str, default: str) -> str:
     return value.strip().strip('"').strip() or default
 
 
-async def _counted(request: Request, limit: int, max_upload_bytes: int) -> AsyncGenerator[bytes, None]:
+async def _counted(
+    request: Request, limit: int, max_upload_bytes: int, idle: asyncio.Timeout
+) -> AsyncGenerator[bytes, None]:
+    loop = asyncio.get_running_loop()
     received = 0
     async for chunk in request.stream():
+        idle.reschedule(loop.time() + _IDLE_TIMEOUT_S)
         received += len(chunk)
         if received > limit:
             raise _too_large(max_upload_bytes)

@@ -1,8 +1,9 @@
-"""What becomes of freed memory."""
+"""What becomes of freed memory, and what the garbage collector looks at."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 # <malloc.h>
@@ -25,3 +26,13 @@ def keep_freed_memory() -> None:
         return
     for parameter, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEPT_BYTES), (_M_TOP_PAD, _PAD_BYTES)):
         mallopt(parameter, value)
+
+
+def freeze_loaded_objects() -> None:
+    """Take everything that is loaded by now out of the garbage collector's sight.
+
+    A full collection looks at every object that is alive, also at the 250,000 to 450,000 that BentoML, torch and
+    transformers leave behind: 100 to 500 ms in the middle of somebody's request. What is loaded stays anyway.
+    """
+    gc.collect()
+    gc.freeze()

@@ -71,9 +71,12 @@ _CONTRACT_EXAMPLE = {
 def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, error_example: Any) -> dict[str, Any]:
     errors = {
         400: "No file, or no multipart form",
+        408: "The upload stopped coming",
         413: "More bytes or seconds than allowed",
         422: "Empty or undecodable audio, or a field with a wrong value",
+        500: "A model failed on this recording",
         503: "More work than can be done in time",
+        504: "Not done within the deadline",
     }
     return {
         "tags": ["Analyze"],

@@ -13,22 +13,21 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maeum.calibration import Calibration, combine
 from maeum.decoding import Waveform, decode
-from maeum.errors import InvalidField, StageFailed, UnsupportedLanguage
+from maeum.errors import InvalidField, UnsupportedLanguage
 from maeum.evidence import AVG_LOGPROB, warnings
 from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.fusion import Fusion, Vector
+from maeum.pieces import transcribe
 from maeum.sentences import split_sentences
-from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
+from maeum.stages import Probabilities, Stages, Transcript, good
 from maeum.summary import Summary
-
-T = TypeVar("T")
 
 _VOICES_PER_CALL = 64  # of one long recording, so that others go in between
 
@@ -163,6 +162,7 @@ class Pipeline:
         clock = _Clock()
         with clock.measure("decode"):
             waveform = await asyncio.to_thread(decode, data, self.max_duration_s)
+        del data  # an upload may take more memory than its sound
         duration_s = waveform.duration_s
         async with _together() as group:
             hearing = group.create_task(self._speech(waveform, options, clock))
@@ -197,9 +197,9 @@ class Pipeline:
 
     async def _speech(self, waveform: Waveform, options: Options, clock: _Clock) -> Transcript:
         with clock.measure("speech"):
-            item = SpeechItem(await asyncio.to_thread(waveform.to_pcm16), options.language)
+            pcm16 = await asyncio.to_thread(waveform.to_pcm16)
             del waveform
-            return good((await self.stages.speech.run([item]))[0])
+            return await transcribe(self.stages.speech, pcm16, options.language)
 
     async def _features(self, waveform: Waveform, options: Options, clock: _Clock) -> NDArray[np.float32]:
         with clock.measure("features"):
@@ -264,17 +264,6 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def good(result: T | Failure) -> T:
-    """A stage's result.
-
-    Raises:
-        StageFailed: the stage failed on this item.
-    """
-    if isinstance(result, Failure):
-        raise StageFailed(result.message, code=result.code)
-    return result
 
 
 def _by_label(labels: tuple[str, ...], vector: Vector) -> dict[str, float]:

@@ -77,13 +77,15 @@ class Settings(BaseSettings):
         0,
         ge=0,
         le=86_400_000,
-        description="How long a batch may wait for a model and take there, in milliseconds, before its requests get "
-        "503; 0: as long as a request.",
+        description="How long a request may wait for its turn with a model, in milliseconds, before it gets 503; "
+        "0: as long as the request lasts.",
     )
     max_in_flight: int = Field(
         256, ge=1, le=65_536, description="Requests worked on at once; one more gets 503 with `Retry-After`."
     )
-    request_timeout_s: float = Field(600.0, gt=0, le=86_400, description="Deadline of one request, in seconds.")
+    request_timeout_s: float = Field(
+        600.0, ge=1, le=86_400, description="Deadline of one request, in seconds, its upload included."
+    )
 
     summary: Literal["auto", "off"] = Field("auto", description="`auto`: summarise when a key is set; `off`: never.")
     summary_model: str = Field("gpt-4o-mini", min_length=1, description="Chat model that writes the summary.")

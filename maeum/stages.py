@@ -14,6 +14,8 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maeum.errors import StageFailed
+
 Probabilities: TypeAlias = tuple[float, ...]
 """One probability per label, in the model's own label order; each 0..1, sum 1."""
 
@@ -28,10 +30,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SpeechItem:
-    """One recording for the speech stage: `pcm16` is mono little-endian 16-bit PCM at 16 kHz."""
+    """A recording, or a piece of a long one, for the speech stage.
+
+    Args:
+        pcm16: mono little-endian 16-bit PCM at 16 kHz.
+        language: code.
+        more: whether the recording goes on after this piece; then the transcript says from where to go on.
+    """
 
     pcm16: bytes
     language: str
+    more: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +68,14 @@ class Transcript:
     Args:
         speech_spans: where the voice activity detection found speech, (start, end) in seconds.
         heard_language: what a multilingual model hears, and its probability; None when it is not multilingual.
+        resume: sample of the piece at which the next one begins; None when all of it was heard.
     """
 
     text: str
     segments: tuple[Segment, ...] = ()
     speech_spans: tuple[tuple[float, float], ...] = ()
     heard_language: tuple[str, float] | None = None
+    resume: int | None = None
 
 
 Items_contra = TypeVar("Items_contra", contravariant=True)
@@ -95,6 +106,17 @@ class Stages:
 
 
 _log = logging.getLogger(__name__)
+
+
+def good(result: Result | Failure) -> Result:
+    """A stage's result.
+
+    Raises:
+        StageFailed: the stage failed on this item.
+    """
+    if isinstance(result, Failure):
+        raise StageFailed(result.message, code=result.code)
+    return result
 
 
 def run_isolated(

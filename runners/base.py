@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ import psutil
 
 from maeum.errors import StartError
 from maeum.logs import log_to_stderr
+from maeum.memory import freeze_loaded_objects
 from maeum.settings import Settings, get_settings
 from maeum.stages import Failure, run_isolated
 
@@ -23,12 +25,13 @@ _log = logging.getLogger("maeum.runners")
 log_to_stderr()
 
 _STOP_TIMEOUT_S = 5.0
-TIMEOUT_S = int(get_settings().request_timeout_s)
+TIMEOUT_S = math.ceil(get_settings().request_timeout_s)
 MAX_LATENCY_MS = get_settings().max_latency_ms or TIMEOUT_S * 1000
 
 SERVICE_OPTIONS: dict[str, Any] = {
     "workers": 1,
-    "traffic": {"timeout": TIMEOUT_S},
+    # Later than our own deadline, whose answer is documented; BentoML's is not.
+    "traffic": {"timeout": TIMEOUT_S + 5},
     # The default of 100 requests per connection closes it with calls in flight: 9-40 % of them fail under load.
     "runner_connection": {"max_requests": 10**9, "max_age": 1e9},
     "logging": {"access": {"enabled": False}},
@@ -98,6 +101,7 @@ class BatchWorker(Generic[Result]):
             buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
         ).labels(stage)
         self._failures = Counter("maeum_item_failures", "Items that failed alone", ["runner"]).labels(stage)
+        freeze_loaded_objects()
 
     def run(self, items: Any) -> list[Result | Failure]:
         """Compute one result per item of `items` (a list, or an array along axis 0), in order; never raises."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bentoml
 
 from maeum.assembly import load_speech
+from maeum.memory import keep_freed_memory
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem, Transcript
 from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, load_or_stop
@@ -15,6 +16,7 @@ class SpeechRunner:
     """Transcribes recordings of several requests together."""
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self._worker = BatchWorker("speech", load_or_stop(load_speech).transcribe)
 
     @bentoml.api(batchable=True, max_batch_size=get_settings().speech_batch, max_latency_ms=MAX_LATENCY_MS)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import bentoml
 import numpy as np
+import torch
 from bentoml.validators import DType, Shape
 
 from maeum.assembly import load_voice
@@ -21,6 +22,7 @@ class VoiceRunner:
     """Classifies voice features of several requests together."""
 
     def __init__(self) -> None:
+        torch.set_num_threads(1)  # for so small a network more would wait for each other, and for the other runners'
         self._worker = BatchWorker("voice", load_or_stop(load_voice).classify)
 
     @bentoml.api(batchable=True, max_batch_size=get_settings().voice_batch, max_latency_ms=MAX_LATENCY_MS)

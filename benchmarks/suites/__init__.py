@@ -7,8 +7,10 @@ from benchmarks.suites import (
     efficiency,
     long,
     overhead,
+    pauses,
     peers,
     served,
+    soak,
     speech,
     start,
     tail,
@@ -16,5 +18,5 @@ from benchmarks.suites import (
     voice,
 )
 
-_MODULES = (text, voice, speech, served, overhead, efficiency, bursts, tail, long, start, peers, batching)
+_MODULES = (text, voice, speech, served, overhead, efficiency, bursts, tail, soak, long, start, peers, batching, pauses)
 SUITES: dict[str, Suite] = {module.SUITE.name: module.SUITE for module in _MODULES}

@@ -29,7 +29,7 @@ def run(run: Run) -> list[Figure]:
 
     def send(server: Server, number: int) -> Load:
         if server is servers[0]:
-            clips[:] = run.clips.take(run.scaled(CLIPS))
+            clips[:] = run.clips.take(run.scaled(CLIPS) if number >= 0 else CLIENTS)
         return closed_loop(server.analyze_url, clips, CLIENTS)
 
     with ExitStack() as stack:
@@ -44,12 +44,13 @@ def run(run: Run) -> list[Figure]:
 
 
 def _compare(name: str, value: int, loads: list[Load], default: list[Load]) -> list[Figure]:
-    case = f"{name} {value}"
+    case = f"MAEUM_{name.upper()}={value}"
     refused = sum(load.failures for load in loads)
     return [
         ratio(f"{case}: clips a second", [x.per_s for x in loads], [x.per_s for x in default], "/s"),
+        ratio(f"{case}: p50", [x.ms(50) for x in loads], [x.ms(50) for x in default], "ms", better="lower"),
         ratio(f"{case}: p99", [x.ms(99) for x in loads], [x.ms(99) for x in default], "ms", better="lower"),
-        *([Figure(f"{case}: requests refused with 503", refused, "")] if refused else []),
+        *([Figure(f"{case}: requests without status 200", refused, "")] if refused else []),
     ]
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from benchmarks.inputs import StageInputs
 from benchmarks.load import closed_loop
@@ -14,16 +15,19 @@ from benchmarks.measure import Figure, alternate, ratio
 from benchmarks.server import maeum_server
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech, load_text, load_voice
+from maeum.memory import keep_freed_memory
 from maeum.sentences import split_sentences
 from maeum.stages import Transcript
 
 CLIENTS = 64
-CLIPS = 128
+CLIPS = {"embedded": 128, "production-shapes": 64}
+WARM_UP_CLIPS = 16
 
 
 def run(run: Run) -> list[Figure]:
     """Send clips to the server, then call the engines with full batches of the same clips."""
-    settings, n_clips = run.settings(), run.scaled(CLIPS)
+    settings = run.settings()
+    keep_freed_memory()  # as the speech runner does
     speech, text, voice = load_speech(settings), load_text(settings), load_voice(settings)
     parts: dict[str, list[float]] = {}
     failures = 0
@@ -32,7 +36,7 @@ def run(run: Run) -> list[Figure]:
 
         def served(number: int) -> float:
             nonlocal failures
-            clips[:] = run.clips.take(n_clips)
+            clips[:] = run.clips.take(run.scaled(CLIPS[run.profile]) if number >= 0 else WARM_UP_CLIPS)
             before = server.cpu_seconds()
             load = closed_loop(server.analyze_url, clips, CLIENTS)
             failures += load.failures
@@ -43,7 +47,7 @@ def run(run: Run) -> list[Figure]:
             sentences: list[str] = []
 
             def hear() -> None:
-                for start in range(0, n_clips, settings.speech_batch):
+                for start in range(0, len(clips), settings.speech_batch):
                     results = speech.transcribe(inputs.speech[start : start + settings.speech_batch])
                     texts = (result.text for result in results if isinstance(result, Transcript))
                     sentences.extend(sentence for text in texts for sentence in split_sentences(text))
@@ -53,8 +57,11 @@ def run(run: Run) -> list[Figure]:
                     text.classify(sentences[start : start + settings.text_batch])
 
             def feel() -> None:
+                threads = torch.get_num_threads()
+                torch.set_num_threads(1)  # as the voice runner does
                 for start in range(0, len(inputs.voice), settings.voice_batch):
                     voice.classify(np.stack(inputs.voice[start : start + settings.voice_batch]))
+                torch.set_num_threads(threads)
 
             cost = {
                 "decoding and features": _cpu_seconds(lambda: inputs.collect(settings, clips)),
@@ -64,8 +71,8 @@ def run(run: Run) -> list[Figure]:
             }
             if number >= 0:
                 for name, seconds in cost.items():
-                    parts.setdefault(name, []).append(seconds / n_clips)
-            return (sum(cost.values()) - cost["decoding and features"]) / n_clips
+                    parts.setdefault(name, []).append(seconds / len(clips))
+            return (sum(cost.values()) - cost["decoding and features"]) / len(clips)
 
         a, b = alternate([served, alone], run.rounds, report=run.say)
     whole = [engines + rest for engines, rest in zip(b, parts["decoding and features"], strict=True)]
@@ -83,4 +90,11 @@ def _cpu_seconds(work: Callable[[], None]) -> float:
     return time.process_time() - start
 
 
-SUITE = Suite("efficiency", "the server, all processes, 64 clients", "the engines alone, full batches", run, rounds=2)
+SUITE = Suite(
+    "efficiency",
+    "the server, all processes, 64 clients",
+    "the engines alone, full batches",
+    run,
+    rounds=2,
+    profiles=("embedded", "production-shapes"),
+)

@@ -7,17 +7,16 @@ import statistics
 import time
 
 from benchmarks.load import closed_loop
-from benchmarks.measure import Figure, alternate, difference
+from benchmarks.measure import SETTLE_S, Figure, alternate, difference
 from benchmarks.server import maeum_server
 from benchmarks.suite import Run, Suite
 from maeum.local import build_local_pipeline
-
-# Threads of the side that has just worked spin for 0.2 s before they sleep, and would slow the other side down.
-_SETTLE_S = 0.3
+from maeum.memory import keep_freed_memory
 
 
 def run(run: Run) -> list[Figure]:
     """Analyse clips in turn over HTTP and in this process, one request each a round."""
+    keep_freed_memory()  # as the speech runner does
     pipeline = build_local_pipeline(run.settings())
     options = pipeline.options(lang=min(pipeline.languages))
     with maeum_server(run) as server, asyncio.Runner() as runner:
@@ -25,11 +24,11 @@ def run(run: Run) -> list[Figure]:
 
         def over_http(number: int) -> float:
             clip[:] = run.clips.take(1)
-            time.sleep(_SETTLE_S)
+            time.sleep(SETTLE_S)
             return closed_loop(server.analyze_url, clip, 1).ms(50)
 
         def in_process(number: int) -> float:
-            time.sleep(_SETTLE_S)
+            time.sleep(SETTLE_S)
             start = time.perf_counter()
             runner.run(pipeline.analyze(clip[0], options))
             return (time.perf_counter() - start) * 1000

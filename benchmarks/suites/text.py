@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from typing import Any, get_args
 
-from benchmarks.machine import gemm_gflops
+from benchmarks.machine import gemm_gflops, has_bf16
 from benchmarks.measure import Figure, alternate, ratio, seconds
 from benchmarks.original import Original
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_text
 from maeum.engines.text import TextEngine
 from maeum.errors import InvalidConfiguration
-from maeum.settings import Settings
+from maeum.settings import TextPrecision
 
 SENTENCES = 64
 
@@ -21,10 +21,12 @@ def run(run: Run) -> list[Figure]:
     """Measure the engine in each precision that it offers."""
     figures = []
     original = run.original()
-    for precision in _precisions():
-        settings = run.settings(**({"text_precision": precision} if precision != "fp32" else {}))
+    for precision in get_args(TextPrecision):
+        if precision == "bf16" and not has_bf16(run.device):
+            run.say("  bf16 left out: this CPU has no instructions for it")  # torch would emulate it
+            continue
         try:
-            engine = load_text(settings)
+            engine = load_text(run.settings(text_precision=precision))
         except InvalidConfiguration as error:
             run.say(f"  {precision} left out: {error.message}")
             continue
@@ -32,14 +34,7 @@ def run(run: Run) -> list[Figure]:
     return figures
 
 
-def _precisions() -> list[str]:
-    """What `MAEUM_TEXT_PRECISION` may be, where the engine has a choice."""
-    field = Settings.model_fields.get("text_precision")
-    offered = [value for value in get_args(field.annotation) if isinstance(value, str)] if field else []
-    return ["fp32", *(value for value in offered if value not in ("fp32", "auto"))]
-
-
-def _measure(run: Run, engine: TextEngine, original: Original, precision: str) -> list[Figure]:
+def _measure(run: Run, engine: TextEngine, original: Original, precision: TextPrecision) -> list[Figure]:
     default = precision == "fp32"
     inputs = {number: run.clips.sentences(SENTENCES) for number in range(-1, run.rounds)}
     ours: list[tuple[float, ...]] = []
@@ -63,14 +58,15 @@ def _measure(run: Run, engine: TextEngine, original: Original, precision: str) -
     tokenizer, model = original.classifier
     tokens = [len(tokens) for tokens in tokenizer(inputs[0])["input_ids"]]
     achieved = _flops_per_token(model) * sum(tokens) / statistics.median(a) / 1e9
-    roof = gemm_gflops(run.device)
+    roofs = gemm_gflops(run.device)
+    roof = precision if precision in roofs else "fp32"  # int8's is not measured
     name = f"{SENTENCES} sentences, {precision}"
     return [
         ratio(f"{name}: times as fast", a, b, "s", target=1.6 if default else 4.0, inverse=True),
         Figure(f"{name}: largest difference", max(off), "", target=1e-4 if default else 0.02, better="lower"),
         Figure(f"{name}: same label", statistics.mean(same), "", target=None if default else 0.995),
         Figure(f"{name}: tokens in a sentence", statistics.mean(tokens), "", min(tokens), max(tokens)),
-        Figure(f"{name}: GFLOP/s over GEMM's", achieved / roof.get(precision, roof["fp32"]), "x"),
+        Figure(f"{name}: GFLOP/s over those of a GEMM in {roof}", achieved / roofs[roof], "x"),
     ]
 
 

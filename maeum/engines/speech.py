@@ -35,6 +35,8 @@ _WINDOW_S = 30
 _HOP_LENGTH = 160
 _WINDOW_FRAMES = _WINDOW_S * SAMPLE_RATE_HZ // _HOP_LENGTH
 _MAX_INITIAL_TIMESTAMP_INDEX = 50  # 1.0 s in steps of 0.02 s
+# Speech that ends closer to the end of a piece than this, in samples, may go on in the next one.
+_EDGE = SAMPLE_RATE_HZ
 # A model that keeps asking to decode the rest of a window again is stopped here; speech needs two or three passes.
 _MAX_PASSES = 16
 
@@ -65,6 +67,15 @@ class _Window:
     def left(self) -> int:
         """Frames that are not decoded yet, at most."""
         return min(_WINDOW_FRAMES, self.content_frames - self.seek)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The windows of a recording or a piece, up to which sample they reach, and whether the next piece begins there."""
+
+    windows: list[_Window]
+    end: int
+    more: bool = False
 
 
 class SpeechEngine:
@@ -107,16 +118,13 @@ class SpeechEngine:
         Returns:
             A transcript for each item in its place, or a `Failure` where the item is not usable.
         """
-        windows_of = [self._windows(item) for item in items]
-        pending = [window for windows in windows_of if isinstance(windows, list) for window in windows]
+        plans = [self._plan(item) for item in items]
+        pending = [window for plan in plans if isinstance(plan, _Plan) for window in plan.windows]
         while pending:
             for start in range(0, len(pending), self._max_windows):
                 self._decode(pending[start : start + self._max_windows])
             pending = [window for window in pending if window.left > 0 and window.passes < _MAX_PASSES]
-        return [
-            windows if isinstance(windows, Failure) else _transcript(windows, len(item.pcm16) // 2)
-            for item, windows in zip(items, windows_of, strict=True)
-        ]
+        return [plan if isinstance(plan, Failure) else _transcript(plan) for plan in plans]
 
     def warm_up(self) -> None:
         """Answer once, past the voice activity detection, which would drop silence."""
@@ -133,21 +141,23 @@ class SpeechEngine:
     def _knows_token_of(self, language: str) -> bool:
         return not self._model.model.is_multilingual or self._tokenizer(language).language is not None
 
-    def _windows(self, item: SpeechItem) -> list[_Window] | Failure:
+    def _plan(self, item: SpeechItem) -> _Plan | Failure:
         if item.language not in self.languages or not self._knows_token_of(item.language):
             return Failure("unsupported_language", f"the speech model does not transcribe {item.language!r}")
         if len(item.pcm16) % 2:
             return Failure("speech_failed", "PCM16 audio has an odd number of bytes")
         pcm16 = np.frombuffer(item.pcm16, dtype="<i2")
         if not len(pcm16):
-            return []
+            return _Plan([], 0)
         probabilities = speech_probabilities(pcm16)
         chunks = speech_chunks(probabilities, len(pcm16), VadOptions())
         if sum(chunk["end"] - chunk["start"] for chunk in chunks) > _WINDOW_S * SAMPLE_RATE_HZ:
             # Past one window, cut at pauses too short to count as silence, so that no word is torn.
             options = VadOptions(max_speech_duration_s=_WINDOW_S, min_silence_duration_ms=160)
             chunks = speech_chunks(probabilities, len(pcm16), options)
-        return [_Window(pcm16, group, item.language) for group in _pack(chunks)]
+        groups = _pack(chunks)
+        end = _keep_back(groups, len(pcm16)) if item.more else len(pcm16)
+        return _Plan([_Window(pcm16, group, item.language) for group in groups], end, item.more)
 
     def _features(self, window: _Window) -> NDArray[np.float32]:
         """Log-mel features of what is left to decode of a window, filled up to 30 s: (n_mels, 3000)."""
@@ -236,16 +246,33 @@ def _pack(chunks: Sequence[dict[str, int]]) -> list[list[dict[str, int]]]:
     return groups
 
 
-def _transcript(windows: Sequence[_Window], n_samples: int) -> Transcript:
+def _keep_back(groups: list[list[dict[str, int]]], n_samples: int) -> int:
+    """Take out of a piece what is better decoded with the next one; returns the sample at which that begins.
+
+    The last window is rarely full, and its last word may go on in the next piece. A piece with a single window keeps
+    what ends before the piece does.
+    """
+    if len(groups) > 1:
+        return groups.pop()[0]["start"]
+    if groups and groups[0][-1]["end"] > n_samples - _EDGE and groups[0][-1]["start"] > 0:
+        last = groups[0].pop()
+        if not groups[0]:
+            groups.pop()
+        return last["start"]
+    return n_samples
+
+
+def _transcript(plan: _Plan) -> Transcript:
     """Put a recording's windows together again, with times in the recording, and leave out what was not said.
 
     A model may claim that a segment lasts longer than what it heard: times end where the next window's speech begins,
     or with the recording.
     """
+    windows = plan.windows
     chunks = [chunk for window in windows for chunk in window.chunks]
     spans = tuple((chunk["start"] / SAMPLE_RATE_HZ, chunk["end"] / SAMPLE_RATE_HZ) for chunk in chunks)
     segments: list[Segment] = []
-    ends = [*(window.chunks[0]["start"] for window in windows[1:]), n_samples]
+    ends = [*(window.chunks[0]["start"] for window in windows[1:]), plan.end]
     for window, end in zip(windows, ends, strict=False):
         times = SpeechTimestampsMap(window.chunks, SAMPLE_RATE_HZ)
         latest_s = end / SAMPLE_RATE_HZ
@@ -263,6 +290,7 @@ def _transcript(windows: Sequence[_Window], n_samples: int) -> Transcript:
         tuple(replace(segment, text=unicodedata.normalize("NFC", segment.text).strip()) for segment in segments),
         spans,
         _heard_language(windows),
+        plan.end if plan.more else None,
     )
 
 

@@ -14,9 +14,10 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold
 from maeum.calibration import Calibration, Fit, Quality, Space, Stacked, log_features, soften
 from maeum.errors import InvalidManifest
 from maeum.evaluation.journal import Prediction
-from maeum.evaluation.manifest import Clip, label_spaces
+from maeum.evaluation.manifest import Clip
 from maeum.evaluation.metrics import Ints, mean_log_loss, reliability, summary_figures
 from maeum.evaluation.predict import Models
+from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.fusion import Fusion, Vector, vote
 from maeum.stages import Failure
 
@@ -173,10 +174,10 @@ def _folds(examples: Examples, counts: Counter[str]) -> list[tuple[Ints, Ints]]:
 def _fit(examples: Examples, models: Models, way: str) -> Calibration:
     fusion, space = models.fusion, examples.space
     text_temperature = _temperature(
-        lambda temperature: _in_space(fusion, space, examples.text(temperature), None), examples.true
+        lambda temperature: text_in_space(fusion, space, examples.text(temperature)), examples.true
     )
     voice_temperature = _temperature(
-        lambda temperature: _in_space(fusion, space, None, soften(examples.voice, temperature)), examples.true
+        lambda temperature: voice_in_space(fusion, space, soften(examples.voice, temperature)), examples.true
     )
     text, voice = examples.text(text_temperature), soften(examples.voice, voice_temperature)
 
@@ -199,15 +200,6 @@ def _fit(examples: Examples, models: Models, way: str) -> Calibration:
             "stacked": _stack(log_features(text, voice), examples.true, label_spaces(fusion)[space]),
         }
     )
-
-
-def _in_space(fusion: Fusion, space: Space, text: Vector | None, voice: Vector | None) -> Vector:
-    """One modality alone over the labels of a space, its own or by projection."""
-    if text is not None:
-        return text if space == "korean" else fusion.text_to_english(text)
-    assert voice is not None
-    english = fusion.voice_to_english(voice)
-    return english if space == "english" else fusion.to_korean(english)
 
 
 def _temperature(soften_by: Callable[[float], Vector], true: Ints) -> float:

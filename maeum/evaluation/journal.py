@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import maeum
 from maeum.errors import InvalidManifest
 from maeum.model_files import FileEntry, choose_files
 from maeum.models import ModelFolder
-from maeum.settings import ModelKind, Settings
+from maeum.settings import PROJECT_DIR, ModelKind, Settings
 from maeum.stages import Probabilities
 
 JOURNAL_NAME = "predictions.jsonl"
+PACKAGE_DIR = PROJECT_DIR / "maeum"
 
 # All others may change what the models give. Weights, projection and calibration come after the models.
 _SETTINGS_WITHOUT_EFFECT = frozenset(
@@ -26,7 +27,8 @@ _SETTINGS_WITHOUT_EFFECT = frozenset(
         *("profile", "speech_model", "text_model", "voice_model", "models_dir"),  # the models' files are hashed
         *("device", "speech_threads", "text_threads"),
         *("text_weight", "voice_weight", "projection_file", "calibration"),
-        *("max_upload_bytes", "max_duration_s", "max_in_flight", "request_timeout_s"),
+        *("max_upload_bytes", "max_duration_s", "max_in_flight", "request_timeout_s", "max_latency_ms"),
+        *("speech_batch", "text_batch", "voice_batch"),
         *("summary", "summary_model", "summary_timeout_s", "openai_api_key", "openai_base_url"),
         *("hf_endpoint", "hf_token"),
     }
@@ -55,16 +57,19 @@ class _Line(Prediction):
     path: str
 
 
-def recipe(settings: Settings, folders: Mapping[ModelKind, ModelFolder]) -> str:
-    """A fingerprint of all that decides what the models give for a recording.
+def recipe(settings: Settings, folders: Mapping[ModelKind, ModelFolder], package: Path = PACKAGE_DIR) -> str:
+    """A fingerprint of what decides what the models give for a recording: code, settings and weights.
 
     Args:
         settings: every setting counts but those that are known to change nothing.
         folders: the three models. One from the hub is known by its commit; of another every file is hashed.
+        package: maeum's own folder. Every module in it counts but those that are known to change nothing.
     """
     return _digest(
         {
-            "maeum": maeum.__version__,
+            "code": {str(path.relative_to(package)): FileEntry.of(path).sha256 for path in _sources(package)},
+            # It brings the weights of the voice activity detection.
+            "faster-whisper": version("faster-whisper"),
             "settings": settings.model_dump(mode="json", exclude=set(_SETTINGS_WITHOUT_EFFECT)),
             "models": {kind: _fingerprint(folder) for kind, folder in folders.items()},
         }
@@ -78,6 +83,15 @@ def key_of(recipe: str, data: bytes, gender: str, language: str) -> str:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _sources(package: Path) -> Iterator[Path]:
+    """Modules that decide predictions: not the command line and the pages, and of the evaluation only what asks."""
+    for path in package.rglob("*.py"):
+        first = path.relative_to(package).parts[0]
+        if first not in ("cli.py", "evaluation", "web") and not first.startswith("cli_"):
+            yield path
+    yield package / "evaluation" / "predict.py"
 
 
 def _fingerprint(folder: ModelFolder) -> list[str]:

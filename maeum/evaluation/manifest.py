@@ -6,8 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from maeum.calibration import Space
 from maeum.errors import InvalidField, InvalidManifest
+from maeum.evaluation.spaces import label_spaces
 from maeum.features import Gender
 from maeum.fusion import Fusion
 
@@ -46,11 +46,6 @@ class Manifest:
     path: Path
     clips: tuple[Clip, ...]
     ignored_columns: tuple[str, ...]
-
-
-def label_spaces(fusion: Fusion) -> dict[Space, tuple[str, ...]]:
-    """Labels of both spaces, in the order of the fused vectors."""
-    return {"korean": fusion.text_labels, "english": fusion.projection.en_labels}
 
 
 def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Manifest:

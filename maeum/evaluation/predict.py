@@ -16,10 +16,10 @@ from maeum.evidence import confidence
 from maeum.fusion import Fusion
 from maeum.local import build_local_pipeline, read_upload
 from maeum.models import MODEL_KINDS, ModelFolder, resolve
-from maeum.pipeline import Pipeline, good
+from maeum.pipeline import Pipeline
 from maeum.settings import ModelKind, Settings
 from maeum.speech_languages import supported_languages
-from maeum.stages import Failure
+from maeum.stages import Failure, good
 
 # Enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
 _CLIPS_IN_FLIGHT = 8

@@ -51,8 +51,10 @@ so with few speakers the truth is wider.</li>
 <li>CER and WER are edits over the length of all references together, after NFC, with punctuation removed and white
 space folded. CER counts spaces; the second figure leaves them out.</li>
 <li>Korean labels are scored against the words' vector and the fused Korean one; English labels against the voice's
-vector and the fused one before its projection back. Without a calibration the words' vector holds votes, which know no
-doubt; “text, mean” is the mean of the sentences' probabilities.</li>
+vector and the fused one before its projection back. “Projected” is the other modality alone, brought over to these
+labels by the matrices of the fusion: what they cannot tell apart costs it, however well it does on its own labels.
+Without a calibration the words' vector holds votes, which know no doubt; “text, mean” is the mean of the sentences'
+probabilities.</li>
 <li>Where nothing was said there is no text vector: such a clip is an abstention of the text figures, which leave it
 out, and an error of the fused ones, although the service then answers with the voice alone. How often that answer is
 right stands above each table.</li>
@@ -99,7 +101,7 @@ def _facts(evaluation: Evaluation) -> str:
     return _table(
         ["what", "value"],
         [
-            ["clips", f"{len(evaluation.judged) + n_failed}, of which {n_failed} could not be analysed"],
+            ["clips", f"{len(evaluation.outcomes)}, of which {n_failed} could not be analysed"],
             *([f"{kind} model", name] for kind, name in evaluation.models.items()),
             ["calibration", evaluation.calibration or "none: the reference's formula"],
             ["maeum", maeum.__version__],
@@ -185,5 +187,5 @@ def _image(data_uri: str, description: str) -> str:
 def _failures(evaluation: Evaluation) -> str:
     if not evaluation.failed:
         return ""
-    rows = [[clip.path, clip.code, clip.message] for clip in evaluation.failed]
+    rows = [[one.clip.path, one.code, one.message] for one in evaluation.failed]
     return "<h2>Clips that could not be analysed</h2>\n" + _table(["clip", "code", "reason"], rows, "words")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import numpy as np
 import maeum
 from maeum.calibration import Calibration, Emotions, Space, combine
 from maeum.evaluation.journal import Prediction
-from maeum.evaluation.manifest import Clip, label_spaces
+from maeum.evaluation.manifest import Clip
 from maeum.evaluation.metrics import Scores, score
 from maeum.evaluation.predict import Models
+from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.evaluation.transcripts import TranscriptScores, character_error_rate, score_transcripts
 from maeum.fusion import Vector
 from maeum.stages import Failure
@@ -41,7 +43,7 @@ class Judged:
 class FailedClip:
     """A clip that could not be analysed, and why."""
 
-    path: str
+    clip: Clip
     code: str
     message: str
 
@@ -55,8 +57,9 @@ class EmotionScores:
         n_without_speech: clips where nothing was said. They have no text vector: `text` leaves them out, and they
             are errors of `fused`, although the service answers with the voice alone.
         n_right_by_voice_alone: those of them where that answer is right.
-        by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes) and `fused` for
-            Korean labels, `voice` and `fused` for English ones; None where no clip is left to score.
+        by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes), `voice,
+            projected` and `fused` for Korean labels, `text, projected`, `voice` and `fused` for English ones; None
+            where no clip is left to score.
     """
 
     labels: tuple[str, ...]
@@ -67,15 +70,24 @@ class EmotionScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """All that a report says."""
+    """All that a report says; `outcomes` holds every clip, in the manifest's order."""
 
     manifest: str
     models: dict[str, str]
     calibration: str | None
-    judged: tuple[Judged, ...]
-    failed: tuple[FailedClip, ...]
+    outcomes: tuple[Judged | FailedClip, ...]
     transcripts: TranscriptScores | None
     emotions: dict[Space, EmotionScores]
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """The clips that have a prediction."""
+        return tuple(one for one in self.outcomes if isinstance(one, Judged))
+
+    @property
+    def failed(self) -> tuple[FailedClip, ...]:
+        """The clips that have none."""
+        return tuple(one for one in self.outcomes if isinstance(one, FailedClip))
 
     def metrics(self) -> dict[str, Any]:
         """The contents of `metrics.json`."""
@@ -84,9 +96,9 @@ class Evaluation:
             "manifest": self.manifest,
             "models": self.models,
             "calibration": self.calibration,
-            "n_clips": len(self.judged) + len(self.failed),
+            "n_clips": len(self.outcomes),
             "n_failed": len(self.failed),
-            "failed": [asdict(clip) for clip in self.failed],
+            "failed": [{"path": one.clip.path, "code": one.code, "message": one.message} for one in self.failed],
             "transcripts": None if self.transcripts is None else asdict(self.transcripts),
             "emotions": {space: asdict(scores) for space, scores in self.emotions.items()},
         }
@@ -108,13 +120,15 @@ def judge(
         models: that made them.
         calibration: applied as the service would.
     """
-    judged, failed = [], []
+    judged: list[Judged] = []
+    all_in_order: list[Judged | FailedClip] = []
     for clip, outcome in zip(clips, outcomes, strict=True):
         if isinstance(outcome, Failure):
-            failed.append(FailedClip(clip.path, outcome.code, outcome.message))
+            all_in_order.append(FailedClip(clip, outcome.code, outcome.message))
         else:
             voice = None if outcome.voice is None else np.asarray(outcome.voice)
             judged.append(Judged(clip, outcome, combine(models.fusion, calibration, outcome.sentences, voice)))
+            all_in_order.append(judged[-1])
     heard = [one for one in judged if one.clip.text is not None and one.clip.file is not None]
     spaces = label_spaces(models.fusion)
     scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
@@ -122,8 +136,7 @@ def judge(
         manifest=manifest.name,
         models={str(kind): name for kind, name in models.names.items()},
         calibration=None if calibration is None else f"{calibration.fusion}, fitted on {calibration.space} labels",
-        judged=tuple(judged),
-        failed=tuple(failed),
+        outcomes=tuple(all_in_order),
         transcripts=score_transcripts(
             [str(one.clip.text) for one in heard],
             [one.prediction.transcript for one in heard],
@@ -140,18 +153,18 @@ def _score_space(
     if not labelled:
         return None
     truth = [str(one.clip.emotion) for one in labelled]
-    nothing = np.full(len(labels), np.nan)
     spoken = np.array([one.emotions.text is not None for one in labelled])
+    fusion, n_labels = models.fusion, len(labels)
+    text = _rows([one.emotions.text for one in labelled], n_labels, partial(text_in_space, fusion, space))
+    voice = _rows([one.emotions.voice for one in labelled], n_labels, partial(voice_in_space, fusion, space))
     if space == "korean":
         answers = np.array([one.emotions.korean for one in labelled])
         read = [one.prediction.sentences for one in labelled]
-        alone = {
-            "text": np.array([nothing if one.emotions.text is None else one.emotions.text for one in labelled]),
-            "text, mean": np.array([np.mean(rows, axis=0) if rows else nothing for rows in read]),
-        }
+        means = [np.mean(rows, axis=0) if rows else None for rows in read]
+        alone = {"text": text, "text, mean": _rows(means, n_labels), "voice, projected": voice}
     else:
         answers = np.array([one.emotions.english for one in labelled])
-        alone = {"voice": _voices(labelled, labels, models.fusion.voice_labels)}
+        alone = {"text, projected": text, "voice": voice}
     by_voice_alone = [labels[top] for top in answers[~spoken].argmax(axis=1)]
     truth_unspoken = [label for label, is_spoken in zip(truth, spoken, strict=True) if not is_spoken]
     return EmotionScores(
@@ -165,16 +178,13 @@ def _score_space(
     )
 
 
-def _voices(judged: Sequence[Judged], labels: tuple[str, ...], voice_labels: tuple[str, ...]) -> Vector:
-    """Voice vectors in the space's order, shape (n_clips, n_labels); NaN where nobody spoke.
-
-    A label that the model lacks gets 0.
-    """
-    voices = np.zeros((len(judged), len(labels)))
-    nobody = np.full(len(voice_labels), np.nan)
-    columns = [labels.index(label) for label in voice_labels]
-    voices[:, columns] = [nobody if one.emotions.voice is None else one.emotions.voice for one in judged]
-    return voices
+def _rows(vectors: Sequence[Vector | None], n_labels: int, project: Callable[[Vector], Vector] = np.asarray) -> Vector:
+    """Vectors after a projection to a space, shape (n_clips, n_labels); NaN where there is none."""
+    rows = np.full((len(vectors), n_labels), np.nan)
+    for row, vector in zip(rows, vectors, strict=True):
+        if vector is not None:
+            row[:] = project(vector)
+    return rows
 
 
 def write_report(evaluation: Evaluation, models: Models, out: Path) -> None:

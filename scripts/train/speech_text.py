@@ -65,6 +65,10 @@ def clean_sentences(line: str) -> Iterator[str]:
             yield text
 
 
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(letters(text).encode()).digest()
+
+
 def prepare_text(data: Path, seed: int, own_test: Iterable[str]) -> tuple[list[str], list[str]]:
     """Sentences to train on and sentences held out.
 
@@ -74,7 +78,7 @@ def prepare_text(data: Path, seed: int, own_test: Iterable[str]) -> tuple[list[s
         own_test: further test sentences, kept out of both lists.
 
     Returns:
-        Training sentences in random order, and held-out ones, chosen by a hash of their letters.
+        Training sentences in random order, and held-out ones, chosen and ordered by a hash of their letters.
     """
     rng = random.Random(seed)
     found: set[str] = set()
@@ -98,14 +102,13 @@ def prepare_text(data: Path, seed: int, own_test: Iterable[str]) -> tuple[list[s
         key = letters(text)
         if key in excluded:
             continue
-        share = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big") / 2**32
+        share = int.from_bytes(_hash(text)[:4], "big") / 2**32
         if share >= HELD_OUT_PERCENT / 100:
             train.append(text)
         elif text in found:
             held_out.append(text)
     rng.shuffle(train)
-    rng.shuffle(held_out)
-    return train, held_out
+    return train, sorted(held_out, key=_hash)
 
 
 def build_tokenizer(sentences: Iterable[str], vocabulary_size: int = 3000) -> Tokenizer:

@@ -20,10 +20,10 @@ from sklearn.model_selection import StratifiedKFold
 from text_check import CHECKS
 from text_data import LABELS, Comments, read_goemotions, read_kote
 from text_diary import diary_sentences
-from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, classify, describe, fine_tune, make_lessons, teach
+from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, answer, classify, describe, fine_tune, make_lessons, teach
 from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
 from text_morphemes import Meanings
-from text_pretrain import MAX_TOKENS, VOCABULARY_SIZE, pretrain, save_tokenizer, train_tokenizer
+from text_pretrain import MAX_TOKENS, VOCABULARY_SIZE, encoder_config, pretrain, save_tokenizer, train_tokenizer
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
@@ -75,18 +75,21 @@ class Trainer:
     def student(self, rows: Labels, name: str) -> RobertaForSequenceClassification:
         """Fine-tune on some rows of kote_val, or load what an earlier run kept under that name."""
         kept = self.work / f"{name}-{self.seed}.pt"
-        seconds = kept.with_suffix(".json")
-        kote = self.kote.take(rows)
-        opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
-        lessons = make_lessons(kote, self.translated, self.diary, opinions, self.recipe.teacher_share)
-        epochs = 0 if kept.exists() else self.recipe.epochs
-        began_s = time.monotonic()
-        model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, epochs, self.seed, name)
         if kept.exists():
+            config = encoder_config()
+            config.num_labels = len(LABELS)
+            model = RobertaForSequenceClassification(config)
             model.load_state_dict(torch.load(kept, weights_only=True))
-        else:
-            torch.save(model.state_dict(), kept)
-            seconds.write_text(json.dumps(time.monotonic() - began_s))
+            model.train(mode=False)
+            return model
+        kote = self.kote.take(rows)
+        began_s = time.monotonic()
+        opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
+        answers = answer(opinions, kote.six, self.seed)
+        lessons = make_lessons(kote, self.translated, self.diary, opinions, answers, self.recipe)
+        model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, self.seed, name)
+        kept.with_suffix(".json").write_text(json.dumps(time.monotonic() - began_s))
+        torch.save(model.state_dict(), kept)
         return model
 
     def selection(self) -> tuple[Scores, Labels]:

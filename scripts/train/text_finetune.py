@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from precision import autocast
 from scipy.sparse import csr_array, hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from text_data import LABELS, Comments, Floats
 from text_morphemes import Meanings, Piece
@@ -25,10 +26,10 @@ from transformers import RobertaForSequenceClassification, RobertaModel
 
 BATCH_TOKENS = 1_500
 GOEMOTIONS_PER_EPOCH = 4_000
-SEVERAL = 0.3
-"""Weight of a comment that points at several of the six: each gets its share."""
+UNCERTAIN = 0.3
+"""Weight, in the loss over the six, of a comment that points at several of them or at none."""
 TRANSLATED = 0.3
-"""Weight of a GoEmotions comment in the loss over the six: its labels only resemble ours."""
+"""Weight of a GoEmotions comment there: its labels only resemble ours."""
 TAUGHT = 0.5
 """Weight, in the loss over KOTE's labels, of a GoEmotions comment: only the teacher has an opinion there."""
 MEANING_WIDTH = 2.35
@@ -39,11 +40,22 @@ DIARY = 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
-    """How a network is fine-tuned."""
+    """How a network is fine-tuned.
+
+    Attributes:
+        epochs: passes.
+        learning_rate: peak.
+        teacher_share: of the teacher's opinions in KOTE's 44 targets.
+        answer_share: of its answers in KOTE's six targets.
+        foreign_answer_share: the same of GoEmotions.
+        dropout: before and after the classifier's hidden layer.
+    """
 
     epochs: int = 5
     learning_rate: float = 5e-4
     teacher_share: float = 0.4
+    answer_share: float = 0.5
+    foreign_answer_share: float = 0.7
     dropout: float = 0.1
 
 
@@ -68,9 +80,10 @@ class Described:
 
     def likeness(self, others: "Described") -> Floats:
         """How alike every two texts are, float32, shape (n, m): n-grams shared, and a Gaussian of the meanings."""
-        shared: Floats = (self.n_grams @ others.n_grams.T).toarray()
+        shared = (self.n_grams @ others.n_grams.T).toarray()
         distance = 2 - 2 * (self.meanings @ others.meanings.T)
-        return shared + 0.5 * np.exp(-distance.clip(0) / MEANING_WIDTH)
+        likeness: Floats = np.asarray(shared + 0.5 * np.exp(-distance.clip(0) / MEANING_WIDTH), np.float32)
+        return likeness
 
 
 def describe(texts: list[str], others: list[str], meanings: Meanings) -> tuple[Described, Described]:
@@ -160,12 +173,39 @@ class Lessons:
     weights: Floats
 
 
+def answer(opinions: tuple[Floats, Floats], six: Floats, seed: int) -> tuple[Floats, Floats]:
+    """The teacher's probabilities of the six: logistic regression on the log-odds of its opinions about 44 labels.
+
+    Args:
+        opinions: from `teach`.
+        six: groups of the known texts; those of one group are learned from, each asked about by the others only.
+        seed: of the split.
+
+    Returns:
+        Probabilities for the known texts, shape (n, 6), and for the unknown ones.
+    """
+    known, unknown = (np.log(o / (1 - o)) for o in (part.clip(1e-3, 1 - 1e-3) for part in opinions))
+    single = np.flatnonzero(six.max(axis=1) == 1.0)
+    labels = six.argmax(axis=1)
+
+    def learn(rows: NDArray[np.int64]) -> LogisticRegression:
+        return LogisticRegression(C=0.3, max_iter=2_000).fit(known[rows], labels[rows])
+
+    learned = learn(single)
+    answers: Floats = learned.predict_proba(known).astype(np.float32)
+    for rows, asked in KFold(5, shuffle=True, random_state=seed).split(single):
+        answers[single[asked]] = learn(single[rows]).predict_proba(known[single[asked]])
+    elsewhere: Floats = learned.predict_proba(unknown).astype(np.float32)
+    return answers, elsewhere
+
+
 def make_lessons(
     kote: Comments,
     goemotions: Comments,
     diary: tuple[list[str], list[int]],
     opinions: tuple[Floats, Floats],
-    share: float,
+    answers: tuple[Floats, Floats],
+    recipe: Recipe,
 ) -> Lessons:
     """Put the three sources together.
 
@@ -174,13 +214,15 @@ def make_lessons(
         goemotions: all or some of it.
         diary: templated sentences and the index of each one's label.
         opinions: the teacher's about KOTE's 44 labels, on `kote` and on `goemotions`.
-        share: of the teacher in KOTE's targets.
+        answers: the teacher's about the six, likewise.
+        recipe: says how much the teacher counts beside the labels.
 
     Returns:
         KOTE's rows, then GoEmotions', then the diary's.
     """
     sizes = (len(kote.texts), len(goemotions.texts), len(diary[0]))
     own, foreign = kote.targets.shape[1], goemotions.targets.shape[1]
+    share = recipe.teacher_share
     return Lessons(
         texts=[*kote.texts, *goemotions.texts, *diary[0]],
         kote=np.concatenate(
@@ -189,23 +231,32 @@ def make_lessons(
         goemotions=np.concatenate(
             [np.zeros((sizes[0], foreign), np.float32), goemotions.targets, np.zeros((sizes[2], foreign), np.float32)]
         ),
-        six=np.concatenate([kote.six, goemotions.six, np.eye(len(LABELS), dtype=np.float32)[diary[1]]]),
+        six=np.concatenate(
+            [
+                mix(kote.six, kote.six.sum(axis=1) > 0, answers[0], recipe.answer_share),
+                mix(goemotions.six, goemotions.six.max(axis=1) == 1.0, answers[1], recipe.foreign_answer_share),
+                np.eye(len(LABELS), dtype=np.float32)[diary[1]],
+            ]
+        ),
         weights=np.concatenate(
             [
-                np.stack([np.ones(sizes[0]), np.zeros(sizes[0]), weigh(kote.six, SEVERAL)], axis=1),
-                np.stack(
-                    [np.full(sizes[1], TAUGHT), np.ones(sizes[1]), weigh(goemotions.six, 0.0) * TRANSLATED], axis=1
-                ),
+                np.stack([np.ones(sizes[0]), np.zeros(sizes[0]), weigh(kote.six)], axis=1),
+                np.tile([TAUGHT, 1.0, TRANSLATED], (sizes[1], 1)),
                 np.tile([0.0, 0.0, DIARY], (sizes[2], 1)),
             ]
         ).astype(np.float32),
     )
 
 
-def weigh(six: Floats, several: float) -> Floats:
-    """1 for rows of one group, `several` for rows of more, 0 for rows of none; shape (n,)."""
-    top = six.max(axis=1)
-    return np.select([top == 1.0, top > 0.0], [np.float32(1.0), np.float32(several)], np.float32(0.0))
+def mix(six: Floats, known: NDArray[np.bool_], answers: Floats, share: float) -> Floats:
+    """Labels with a share of the teacher's answers, and these alone where there is no label."""
+    mixed: Floats = np.where(known[:, None], (1 - share) * six + share * answers, answers).astype(np.float32)
+    return mixed
+
+
+def weigh(six: Floats) -> Floats:
+    """1 for rows of one group, less for those of several or none; shape (n,)."""
+    return np.where(six.max(axis=1) == 1.0, np.float32(1.0), np.float32(UNCERTAIN))
 
 
 class Student(nn.Module):
@@ -231,7 +282,12 @@ class Student(nn.Module):
 
 
 def fine_tune(
-    encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, recipe: Recipe, epochs: int, seed: int, name: str
+    encoder: RobertaModel,
+    lessons: Lessons,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    seed: int,
+    name: str,
 ) -> RobertaForSequenceClassification:
     """Train a student; every epoch reads all of KOTE and the diary, and another part of GoEmotions.
 
@@ -240,7 +296,6 @@ def fine_tune(
         lessons: from `make_lessons`.
         tokenizer: as trained.
         recipe: how.
-        epochs: passes; none leaves new heads as they are.
         seed: of the heads and of the order.
         name: for the progress bar.
 
@@ -248,8 +303,9 @@ def fine_tune(
         The running average of the classifier's weights, in evaluation mode.
     """
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
     student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout)
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
     average = copy.deepcopy(student).eval()
     optimizer = torch.optim.AdamW(
         student.parameters(), recipe.learning_rate, weight_decay=0.02, betas=(0.9, 0.98), fused=True
@@ -258,6 +314,7 @@ def fine_tune(
     weights = torch.from_numpy(lessons.weights)
     translated = np.flatnonzero(lessons.weights[:, 1] > 0)
     others = np.flatnonzero(lessons.weights[:, 1] == 0)
+    epochs = recipe.epochs
     bar = tqdm(range(epochs), desc=name, unit="epoch")
     step = 0
     for epoch in bar:
@@ -277,8 +334,8 @@ def fine_tune(
                 20 * bce(scores[1], kote[at]),
                 10 * bce(scores[2], goemotions[at]),
             )
-            order = (weights[at, 2], weights[at, 0], weights[at, 1])
-            loss = torch.stack([(a * w).sum() for a, w in zip(losses, order, strict=True)]).sum() / len(at)
+            shares = (weights[at, 2], weights[at, 0], weights[at, 1])
+            loss = torch.stack([(a * w).sum() for a, w in zip(losses, shares, strict=True)]).sum() / len(at)
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(student.parameters(), 1.0)

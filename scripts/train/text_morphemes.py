@@ -93,8 +93,7 @@ class Meanings:
                     columns.append(column)
                     values.append((1 + np.log(count)) * self.rarity[column])
         bags = csr_array((values, (rows, columns)), shape=(len(pieces), len(self.index)))
-        described: Floats = np.asarray(bags @ self.vectors, np.float32)
-        return described / np.maximum(1e-6, np.linalg.norm(described, axis=1, keepdims=True))
+        return _unit(np.asarray(bags @ self.vectors, np.float32))
 
     def spread(self, tokenizer: Tokenizer, texts: list[str], size: int) -> Floats:
         """The meanings of a vocabulary's tokens: of the morphemes that they were seen in, by the characters shared.
@@ -122,6 +121,10 @@ class Meanings:
         places = np.array(list(sums), np.int64)
         counts = np.array(list(sums.values()), np.float32) * self.rarity[places[:, 1]]
         shared = csr_array((counts, (places[:, 0], places[:, 1])), shape=(size, len(self.index)))
-        meant: Floats = np.asarray(shared @ self.vectors, np.float32)
-        norm = np.linalg.norm(meant, axis=1, keepdims=True)
-        return meant / np.maximum(1e-6, norm)
+        return _unit(np.asarray(shared @ self.vectors, np.float32))
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Rows of length 1; rows of zeros stay."""
+    scaled: Floats = vectors / np.maximum(1e-6, np.linalg.norm(vectors, axis=1, keepdims=True))
+    return scaled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -16,9 +17,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from maeum import errors
+from maeum.settings import PROJECT_DIR
 from tests.conftest import Clip, serve
 
 ROUTES = ["/api/diary/analyze", "/v1/analyze"]
+BENTOML_ROUTE = "/bentoml/analyze"
 LIMIT = 25 * 1024 * 1024
 
 
@@ -27,7 +31,7 @@ def check(response: httpx.Response, status: int, code: str) -> None:
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert list(response.json()) == ["error"]
-    if response.url.path.startswith("/v1"):
+    if response.url.path != "/api/diary/analyze":
         assert error["code"] == code
         assert error["message"]
     else:
@@ -133,7 +137,12 @@ def test_wrong_summary_value(server: str, clip: Clip) -> None:
 @pytest.fixture(scope="module")
 def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("small") / "log.txt"
-    limits = {"MAEUM_MAX_UPLOAD_BYTES": "50000", "MAEUM_MAX_DURATION_S": "2", "MAEUM_MAX_IN_FLIGHT": "1"}
+    limits = {
+        "MAEUM_MAX_UPLOAD_BYTES": "50000",
+        "MAEUM_MAX_DURATION_S": "2",
+        "MAEUM_MAX_IN_FLIGHT": "3",
+        "MAEUM_REQUEST_TIMEOUT_S": "5",
+    }
     with serve(log, **limits) as url:
         yield url
 
@@ -147,22 +156,70 @@ def test_limits_are_settings(small_server: str, clip: Clip) -> None:
     check(httpx.post(url, files={"file": buffer.getvalue()}), 413, "audio_too_long")
 
 
-def test_more_requests_than_are_worked_on_at_once_are_turned_away(small_server: str) -> None:
-    """One upload that stays half sent takes the only place."""
-    url = urlsplit(small_server)
-    with socket.create_connection((url.hostname, url.port or 80), timeout=60) as connection:
-        connection.sendall(
-            b"POST /v1/analyze HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
-            b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
-        )
-        deadline = time.monotonic() + 30
-        while (response := httpx.post(f"{small_server}/v1/analyze")).status_code != 503:
-            assert time.monotonic() < deadline
-    check(response, 503, "overloaded")
-    assert response.headers["retry-after"] == "1"
+@contextlib.contextmanager
+def _all_places_taken(server: str) -> Iterator[list[socket.socket]]:
+    """An upload on each of the three routes that stays half sent."""
+    url = urlsplit(server)
+    with contextlib.ExitStack() as stack:
+        connections = []
+        for route in (*ROUTES, BENTOML_ROUTE):
+            connection = stack.enter_context(socket.create_connection((url.hostname, url.port or 80), timeout=60))
+            connection.sendall(
+                f"POST {route} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n"
+                "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n".encode()
+            )
+            connections.append(connection)
+        _wait_for_status(server, 503)
+        yield connections
+
+
+def _wait_for_status(server: str, status: int) -> None:
     deadline = time.monotonic() + 30
-    while httpx.post(f"{small_server}/v1/analyze").status_code != 400:  # the place is free again
+    while httpx.post(f"{server}/v1/analyze").status_code != status:
         assert time.monotonic() < deadline
+
+
+def test_more_requests_than_are_worked_on_at_once_are_turned_away(small_server: str) -> None:
+    with _all_places_taken(small_server), httpx.Client(base_url=small_server) as client:
+        responses = [client.post(route) for route in (*ROUTES, BENTOML_ROUTE)]
+    for response in responses:
+        check(response, 503, "overloaded")
+        assert response.headers["retry-after"] == "1"
+    _wait_for_status(small_server, 400)  # the clients have left, and the places are free again
+
+
+def test_a_request_ends_with_its_deadline(small_server: str) -> None:
+    with _all_places_taken(small_server) as connections:
+        answers = [_receive_all(connection).lower() for connection in connections]
+    for answer in answers:
+        head, body = answer.split(b"\r\n\r\n", 1)
+        assert b" 504 " in head.split(b"\r\n", 1)[0]
+        assert b"\r\nconnection: close" in head
+        assert b"5 s" in body
+    assert [b'"code":"timeout"' in answer for answer in answers] == [False, True, True]
+    _wait_for_status(small_server, 400)
+
+
+def _receive_all(connection: socket.socket) -> bytes:
+    """What the server says until it hangs up."""
+    return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_bentoml_s_route_answers_errors_as_v1_does(server: str, clip: Clip) -> None:
+    check(httpx.post(server + BENTOML_ROUTE), 400, "no_file")
+    response = httpx.post(server + BENTOML_ROUTE, files={"file": clip.data}, data={"gender": "ROBOT"})
+    check(response, 422, "invalid_gender")
+
+
+def test_the_readme_lists_every_code() -> None:
+    readme = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
+    rows = readme.split("| status | code |\n")[1].split("\n\n")[0].splitlines()
+
+    tree = re.findall(r"(\d{3})  ([a-z_, ]+)$", errors.__doc__ or "", re.MULTILINE)
+    assert ("500", "internal_error") in tree
+    for status, codes in tree:
+        for code in codes.split(", "):
+            assert [status in row for row in rows if f"`{code}`" in row] == [True], code
 
 
 def test_a_transcript_is_never_logged(server: str, clip: Clip, server_log: Path) -> None:

@@ -32,6 +32,10 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
     return list(pq.read_table(out / "predictions.parquet").to_pylist())
 
 
+def good_rows_of(out: Path) -> list[dict[str, Any]]:
+    return [row for row in rows_of(out) if row["error_code"] is None]
+
+
 def n_lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
@@ -45,7 +49,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = [{**row, "path": str(DATA_DIR / row["path"])} for row in csv.DictReader(stream)]
     columns = list(rows[0])
     nothing = dict.fromkeys(columns, "")
-    rows[3:3] = [{**nothing, "path": name} for name in ("broken.wav", "없음.wav")]
+    rows[3:3] = [{**nothing, "path": name, "emotion": "슬픔"} for name in ("broken.wav", "없음.wav")]
     rows.append({**nothing, "text": "오늘은 정말 기뻤다.", "emotion": "기쁨"})
     path = folder / "clips.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
@@ -82,6 +86,10 @@ def test_a_broken_file_is_listed_and_the_others_are_measured(
     assert (words["transcript"], len(words["sentences"])) == ("오늘은 정말 기뻤다.", 1)
     assert metrics["transcripts"]["n_clips"] == len(journal_of(out)) - 1
     assert metrics["emotions"]["korean"]["by_modality"]["fused"]["accuracy"]["value"] > 1 / 6
+    assert metrics["emotions"]["korean"]["by_modality"]["voice, projected"]["n_clips"] > 0
+    assert "voice, projected" in done.stdout
+    assert [row["error_code"] for row in rows_of(out)[3:5]] == ["undecodable_audio", "file_not_found"]
+    assert [row["emotion"] for row in rows_of(out)[3:5]] == ["슬픔", "슬픔"]
     assert "broken.wav" in (out / "report.html").read_text(encoding="utf-8")
 
 
@@ -93,7 +101,7 @@ def test_a_second_run_computes_nothing(
 ) -> None:
     out, _ = whole
     journal = (out / JOURNAL_NAME).read_bytes()
-    rows = rows_of(out)
+    rows = good_rows_of(out)
     (tmp_path / JOURNAL_NAME).write_bytes(journal)
     # A broken file is tried again, with the models.
     good = manifest.with_name("good.csv")
@@ -105,7 +113,7 @@ def test_a_second_run_computes_nothing(
     monkeypatch.setattr("maeum.evaluation.predict.build_local_pipeline", refuse)
     assert main(["evaluate", str(good), "--out", str(tmp_path)]) == 1
     assert (tmp_path / JOURNAL_NAME).read_bytes() == journal
-    assert rows_of(tmp_path)[:-2] == rows[:-2]
+    assert good_rows_of(tmp_path) == rows
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(

@@ -12,10 +12,12 @@ _SECOND_BATCH = """
 import resource, sys
 from maeum.assembly import load_speech
 from maeum.decoding import decode
+from maeum.memory import keep_freed_memory
 from maeum.settings import Settings
 from maeum.stages import SpeechItem
 
 items = [SpeechItem(decode(open(path, "rb").read()).to_pcm16(), "ko") for path in sys.argv[1:]]
+keep_freed_memory()
 engine = load_speech(Settings())
 engine.transcribe(items)
 first = engine.transcribe(items)
@@ -32,3 +34,28 @@ def test_a_batch_works_in_the_memory_of_the_one_before(clips: list[Clip]) -> Non
     assert same == "True"
     # Memory that goes back to the kernel in between costs tens of thousands of pages for each clip.
     assert int(pages) < 4_000
+
+
+# Prints how many objects a full collection looks at before and after, and how many cycles made since then it finds.
+_COLLECTION = """
+import gc
+import torch
+from maeum.memory import freeze_loaded_objects
+
+before = len(gc.get_objects())
+freeze_loaded_objects()
+after = len(gc.get_objects())
+for _ in range(100):
+    cycle = []
+    cycle.append(cycle)
+del cycle
+print(before, after, gc.collect())
+"""
+
+
+def test_the_garbage_collector_leaves_what_is_loaded_alone_and_finds_what_is_not() -> None:
+    done = subprocess.run([sys.executable, "-c", _COLLECTION], capture_output=True, text=True, check=True)
+    before, after, found = map(int, done.stdout.split())
+    assert before > 50_000
+    assert after < 1_000
+    assert found >= 100

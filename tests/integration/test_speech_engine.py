@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import unicodedata
+from collections.abc import Sequence
 from itertools import pairwise, zip_longest
 from pathlib import Path
 
@@ -11,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maeum.engines.speech import SpeechEngine, _pack, _transcript, _Window
+from maeum import pieces
+from maeum.engines.speech import SpeechEngine, _keep_back, _pack, _Plan, _transcript, _Window
 from maeum.errors import ModelInvalid
 from maeum.models import resolve
 from maeum.settings import Settings
@@ -177,6 +180,36 @@ def test_a_long_recording_gives_all_its_windows_in_order(
     assert_same_texts([reference.transcribe(recordings[0])], [short.text])
 
 
+def test_a_recording_in_pieces_is_heard_as_a_whole(
+    engine: SpeechEngine, recordings: list[Samples], clips: list[Clip]
+) -> None:
+    pause = np.zeros(int(0.6 * RATE_HZ), np.float32)
+    samples = np.concatenate([part for samples in recordings[:20] for part in (samples, pause)])
+    said = " ".join(clip.text for clip in clips[:20])
+    (whole,) = good(engine.transcribe([item(samples)]))
+
+    pieces_s: list[float] = []
+
+    class Stage:
+        async def run(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
+            pieces_s.extend(len(item.pcm16) / 2 / RATE_HZ for item in items)
+            return engine.transcribe(items)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "PIECE_S", 45)
+        transcript = asyncio.run(pieces.transcribe(Stage(), item(samples).pcm16, "ko"))
+    assert len(pieces_s) >= 3
+    assert max(pieces_s) == 45
+    errors, errors_of_whole = (character_error_rate(said, result.text) for result in (transcript, whole))
+    assert errors <= errors_of_whole + 0.05
+    assert transcript.resume is None
+    assert_times_fit(transcript, len(samples) / RATE_HZ)
+    # The speech that was found is the same, but for where it was cut for windows and pieces.
+    assert sum(b - a for a, b in transcript.speech_spans) == pytest.approx(
+        sum(b - a for a, b in whole.speech_spans), rel=0.03
+    )
+
+
 def test_more_windows_than_one_call_takes_give_the_same(recordings: list[Samples], together: list[Transcript]) -> None:
     small = SpeechEngine(FOLDER, max_windows=3)
     results = good(small.transcribe([item(samples) for samples in recordings[:8]]))
@@ -221,6 +254,20 @@ def test_windows_hold_at_most_30_s_of_speech_in_order(seconds: list[dict[str, in
             assert filled + following[0]["end"] - following[0]["start"] > 30 * RATE_HZ
 
 
+@given(chunks_of_speech, st.integers(0, 5))
+def test_what_a_piece_keeps_back_begins_after_what_it_decodes(seconds: list[dict[str, int]], silence_s: int) -> None:
+    chunks = in_samples(seconds)
+    n_samples = max(31 * RATE_HZ, chunks[-1]["end"] + silence_s * RATE_HZ if chunks else 0)
+    groups = _pack(chunks)
+    resume = _keep_back(groups, n_samples)
+    assert 0 < resume <= n_samples
+    kept = [chunk for group in groups for chunk in group]
+    assert all(groups)
+    assert kept == chunks[: len(kept)]
+    assert all(chunk["end"] <= resume for chunk in kept)
+    assert all(chunk["start"] >= resume for chunk in chunks[len(kept) :])
+
+
 @given(chunks_of_speech.filter(bool), st.lists(st.floats(0, 40), min_size=1, max_size=9), st.integers(0, 5))
 def test_times_are_ordered_and_end_with_the_recording(
     seconds: list[dict[str, int]], claimed: list[float], silence_s: int
@@ -237,13 +284,13 @@ def test_times_are_ordered_and_end_with_the_recording(
         )
         for group in _pack(chunks)
     ]
-    transcript = _transcript(windows, n_samples)
+    transcript = _transcript(_Plan(windows, n_samples))
     assert len(transcript.segments) == len(windows) * (len(times) - 1)
     assert_times_fit(transcript, n_samples / RATE_HZ)
 
 
 def test_a_recording_without_windows_has_an_empty_transcript() -> None:
-    assert _transcript([], 16_000) == Transcript("")
+    assert _transcript(_Plan([], 16_000)) == Transcript("")
 
 
 def test_decomposed_korean_is_composed() -> None:
@@ -253,4 +300,6 @@ def test_decomposed_korean_is_composed() -> None:
         "ko",
         segments=[Segment(0, 1, " " + unicodedata.normalize("NFD", "고마웠다."))],
     )
-    assert _transcript([window], RATE_HZ) == Transcript("고마웠다.", (Segment(0, 1, "고마웠다."),), ((0.0, 1.0),))
+    assert _transcript(_Plan([window], RATE_HZ)) == Transcript(
+        "고마웠다.", (Segment(0, 1, "고마웠다."),), ((0.0, 1.0),)
+    )

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maeum.batching import BatchingStage, join_lists
+from maeum.errors import StageOverloaded
 from maeum.stages import Failure
 
 
@@ -108,3 +109,70 @@ def test_one_stage_serves_one_event_loop_after_another() -> None:
 
     assert asyncio.run(stage.run([1])) == [2]
     assert asyncio.run(stage.run([2])) == [4]
+
+
+def test_a_call_that_waits_too_long_is_refused_and_later_ones_are_not() -> None:
+    model = Model()
+
+    async def main() -> list[list[int | Failure] | BaseException]:
+        stage = BatchingStage[list[int], int](model, merge=join_lists, max_weight=1, max_wait_s=0.0015)
+        waiting = [asyncio.create_task(stage.run([number])) for number in range(20, 28)]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert await stage.run([1]) == [2]
+        return results
+
+    results = asyncio.run(main())
+    refused = [isinstance(result, StageOverloaded) for result in results]
+    assert results[0] == [40]
+    assert refused[-1]
+    assert refused == sorted(refused)  # those in front were answered
+
+
+def test_callers_that_leave_while_their_batch_is_under_way_change_nothing_for_the_others() -> None:
+    model = Model()
+
+    async def main() -> tuple[list[int | Failure], list[int | Failure]]:
+        stage = stage_of(model)
+        gone, kept = asyncio.create_task(stage.run([2, 3])), asyncio.create_task(stage.run([4]))
+        await asyncio.sleep(0.0005)
+        gone.cancel()
+        return await kept, await stage.run([5])
+
+    assert asyncio.run(main()) == ([8], [10])
+    assert model.batches == [[2, 3, 4], [5]]
+
+
+def test_a_loop_that_ends_leaves_nothing_waiting() -> None:
+    answered = False
+
+    async def model(batch: list[int]) -> list[int | Failure]:
+        if not answered:
+            await asyncio.Event().wait()
+        return list(batch)
+
+    stage = BatchingStage[list[int], int](model, merge=join_lists, max_weight=1)
+
+    async def main() -> list[asyncio.Task[list[int | Failure]]]:
+        calls = [asyncio.create_task(stage.run([number])) for number in (1, 2)]
+        await asyncio.sleep(0.001)
+        return calls
+
+    calls = asyncio.run(main())  # cancels what is left
+    assert all(call.cancelled() for call in calls)
+    answered = True
+    assert asyncio.run(stage.run([3])) == [3]
+
+
+def test_an_item_that_cannot_be_weighed_fails_alone() -> None:
+    def weigh(items: list[int]) -> float:
+        if 0 in items:
+            raise ValueError("weightless")
+        return 1
+
+    async def main() -> list[list[int | Failure] | BaseException]:
+        stage = BatchingStage[list[int], int](Model(), merge=join_lists, weigh=weigh, max_weight=8)
+        return list(await asyncio.gather(stage.run([0]), stage.run([1]), return_exceptions=True))
+
+    failed, fine = asyncio.run(main())
+    assert isinstance(failed, ValueError)
+    assert fine == [2]

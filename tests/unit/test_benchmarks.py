@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import numpy as np
 import psutil
 import pytest
 
-from benchmarks import results
+from benchmarks import load, results
 from benchmarks.clips import sentence
+from benchmarks.load import Load, closed_loop
 from benchmarks.measure import Figure, alternate, difference, percentile, ratio
-from benchmarks.server import cpu_seconds
+from benchmarks.server import Server, cpu_seconds
+from benchmarks.suites import SUITES
+from maeum.settings import PROJECT_DIR
 
 
 def test_contestants_take_turns() -> None:
@@ -111,6 +118,61 @@ def test_a_table_shows_values_targets_and_misses(tmp_path: Path) -> None:
     assert plain[-1].split() == ["only", "an", "explanation", "1", "s"]
 
 
+def test_what_leads_a_suite_is_shown_without_a_target_too(tmp_path: Path) -> None:
+    figures = [Figure("clips a second", 5.0, "/s"), Figure("failures", 0, "", target=0, better="lower")]
+    results.write(tmp_path, HEAD, figures)
+
+    markdown = results.markdown_table(results.read(tmp_path)).splitlines()
+
+    assert markdown[-2:] == [
+        "| **text** | clips a second |  |  | 5 /s |  |  |  |",
+        "|  | failures |  |  | 0 |  | ≤ 0 | ✓ |",
+    ]
+
+
+def test_a_suite_without_targets_gets_a_table_with_a_line_for_each_thing(tmp_path: Path) -> None:
+    figures = [
+        ratio("SIZE=1: clips a second", [2.0], [4.0], "/s"),
+        ratio("SIZE=1: p99", [900.0], [450.0], "ms"),
+        ratio("SIZE=8: clips a second", [4.0], [4.0], "/s"),
+        Figure("SIZE=8: requests without status 200", 3, ""),
+    ]
+    results.write(tmp_path, HEAD, [Figure("case", 1.0, "s", target=1.0)])
+    results.write(tmp_path, {**HEAD, "suite": "batching"}, figures)
+
+    markdown = results.markdown_table(results.read(tmp_path, ["batching", "text"])).splitlines()
+
+    assert markdown[0].startswith("`python -m benchmarks batching text ")
+    assert markdown[-7:] == [
+        "| **text** | case |  |  | 1 s |  | ≥ 1 s | ✓ |",
+        "",
+        "| **batching**: this | clips a second | p99 | requests without status 200 |",
+        "|---|--:|--:|--:|",
+        "| that | 4 /s | 450 ms |  |",
+        "| `SIZE=1` | 2 /s, 0.5 × | 900 ms, 2 × |  |",
+        "| `SIZE=8` | 4 /s, 1 × |  | 3 |",
+    ]
+
+
+def test_the_readme_lists_every_suite() -> None:
+    text = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
+    table = text.partition("\n| suite | A | B |\n")[2].partition("\n\n")[0]
+
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(SUITES)
+
+
+def test_a_request_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(load, "_TIMEOUT", aiohttp.ClientTimeout(total=0.1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        sent = closed_loop(f"http://127.0.0.1:{silent.getsockname()[1]}", [b"one", b"two"], 1)
+
+    assert (sent.failures, sent.latencies_s) == (2, [])
+
+
+def test_enough_clips_last_at_twice_the_rate() -> None:
+    assert Load(latencies_s=[1.0] * 6, duration_s=4.0).enough(10) == 30
+
+
 def test_sentences_differ_and_repeat_themselves_for_the_same_number() -> None:
     found = [sentence(number) for number in range(500)]
 
@@ -144,6 +206,26 @@ def test_cpu_seconds_count_children_that_have_ended(tmp_path: Path) -> None:
 
         process.stdin.close()
     assert used >= 0.55  # twice 0.3, less what the kernel's clock ticks cut off
+
+
+def test_a_suspended_server_rests_with_its_children_until_it_is_resumed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    wait = "import sys; print(1, flush=True); sys.stdin.read()"
+    script.write_text(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {wait!r}])")
+    with subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        server = Server("", process.pid, 0.0)
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children()]
+
+        server.suspend()
+        while not all(member.status() == psutil.STATUS_STOPPED for member in family):
+            time.sleep(0.01)
+        server.resume()
+        process.stdin.close()
+    assert len(family) == 2
+    assert process.returncode == 0
 
 
 def test_there_are_no_cpu_seconds_of_a_process_that_is_gone() -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import io
+import socket
 import struct
 import sys
+import threading
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from fractions import Fraction
 from functools import cache
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import av
@@ -18,6 +23,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import maeum.decoding
 from maeum.decoding import SAMPLE_RATE_HZ, Waveform, decode
 from maeum.errors import AudioTooLong, EmptyAudio, UndecodableAudio
 
@@ -65,6 +71,18 @@ def encode_with_ffmpeg(samples: Samples, rate_hz: int, container: str, codec: st
         for part in (*resampler.resample(frame), *resampler.resample(None)):
             output.mux(track.encode(part))
         output.mux(track.encode(None))
+    return stream.getvalue()
+
+
+def in_matroska(samples: Samples, rate_hz: int, packet_samples: int = 1_024, damage: bool = False) -> bytes:
+    """Write samples of shape (n, channels) as PCM packets of `packet_samples`, or as packets too short to decode."""
+    stream = io.BytesIO()
+    with av.open(stream, mode="w", format="matroska") as output:
+        track: Any = output.add_stream("pcm_f32le", rate=rate_hz, layout=f"{samples.shape[1]}C")
+        for start in range(0, len(samples), packet_samples):
+            packet = av.Packet(b"\0" if damage else samples[start : start + packet_samples].tobytes())
+            packet.stream, packet.pts, packet.dts, packet.time_base = track, start, start, Fraction(1, rate_hz)
+            output.mux(packet)
     return stream.getvalue()
 
 
@@ -155,6 +173,13 @@ def test_what_ffmpeg_reads_sounds_the_same(container: str, codec: str, rate_hz: 
     assert np.corrcoef(heard, expected[2_000 : 2_000 + len(heard)])[0, 1] > 0.95
 
 
+@pytest.mark.parametrize("channels", [1, 2, 6, 7, 8, 9, 16, 32])
+def test_channels_from_ffmpeg_are_averaged_too(channels: int) -> None:
+    samples = sound(5_000, channels)
+    decoded = decode(in_matroska(samples, 16_000)).samples
+    assert decoded == pytest.approx(samples.mean(axis=1), abs=1e-6)
+
+
 def test_ffmpegs_samples_are_resampled_by_soxr() -> None:
     original = np.rint(sound(44_100, 1, 44_100) * 32768) / np.float32(32768)
     data = encode_with_ffmpeg(np.asarray(original, np.float32), 44_100, "matroska", "pcm_s16le")
@@ -219,6 +244,47 @@ def test_what_is_no_audio_is_refused(data: bytes) -> None:
     with pytest.raises((UndecodableAudio, EmptyAudio)) as caught:
         decode(data)
     assert "/" not in caught.value.message
+
+
+def test_a_playlist_opens_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("secret.wav").write_bytes(write(sound(16_000)))
+    with pytest.raises(UndecodableAudio):
+        decode(b"ffconcat version 1.0\nfile secret.wav\n")
+
+
+def test_a_session_description_listens_to_no_network() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1] & ~1  # RTP's ports are even
+    decoded = threading.Event()
+
+    def speak() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as caller:
+            for number in count():
+                if decoded.wait(0.001):
+                    return
+                # 20 ms of μ-law under the header of RFC 3550.
+                header = struct.pack(">BBHII", 0x80, 0, number & 0xFFFF, number * 160, 1)
+                with suppress(ConnectionRefusedError):
+                    caller.sendto(header + bytes(160), ("127.0.0.1", port))
+
+    session = f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\n"
+    speaker = threading.Thread(target=speak)
+    speaker.start()
+    try:
+        with pytest.raises(UndecodableAudio):  # not AudioTooLong, which what it hears would be
+            decode(session.encode(), max_duration_s=1.0)
+    finally:
+        decoded.set()
+        speaker.join()
+
+
+@pytest.mark.parametrize("name", maeum.decoding._FFMPEG_OPTIONS["format_whitelist"].split(","))
+def test_ffmpeg_has_every_format_that_is_let_in(name: str) -> None:
+    demuxer = av.ContainerFormat(name, "r")
+    assert demuxer.is_input
+    assert not demuxer.no_file  # one that opens its input by itself: a device, a pattern of file names, the network
 
 
 @pytest.mark.parametrize("container", ["WAV", "FLAC", "MP3", "OGG", "AIFF"])
@@ -329,6 +395,40 @@ def test_an_hour_of_silence_in_a_small_file_does_not_fill_the_memory() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 40_000_000  # a minute at 16 kHz is 4 MB; an hour at 48 kHz would be 690 MB
+
+
+@pytest.mark.parametrize("container", ["WAV", "OGG", "CAF"])
+def test_32_channels_are_the_most(container: str) -> None:
+    assert decode(write(np.zeros((1_600, 32), np.float32), container=container)).duration_s == 0.1
+    with pytest.raises(UndecodableAudio, match="33 channels"):
+        decode(write(np.zeros((1_600, 33), np.float32), container=container))
+
+
+def test_ffmpegs_files_have_32_channels_at_most() -> None:
+    with pytest.raises(UndecodableAudio, match="33 channels"):
+        decode(in_matroska(np.zeros((1_600, 33), np.float32), 16_000))
+
+
+# 5 s, of as many samples as 10 s of 8 channels at 192 kHz have, and one sample more.
+@pytest.mark.parametrize(("rate_hz", "channels"), [(96_000, 32), (192_000, 16)])
+def test_many_channels_at_a_high_rate_are_too_long_before_their_time_is_up(rate_hz: int, channels: int) -> None:
+    samples = np.zeros((5 * rate_hz + 1, channels), np.float32)
+    decode(write(samples[:-1], rate_hz), max_duration_s=10.0)
+    with pytest.raises(AudioTooLong, match="more samples than 10 s of 8 channels"):
+        decode(write(samples, rate_hz), max_duration_s=10.0)
+
+
+def test_ffmpegs_files_of_many_samples_are_too_long_too() -> None:
+    with pytest.raises(AudioTooLong, match="more samples than 1 s of 8 channels"):
+        decode(in_matroska(np.zeros((96_000, 32), np.float32), 192_000), max_duration_s=1.0)
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_packets_cost_more_than_they_sound(damage: bool) -> None:
+    # 4,000 packets of a sample each, whether they can be decoded or not
+    data = in_matroska(np.zeros((4_000, 1), np.float32), 16_000, packet_samples=1, damage=damage)
+    with pytest.raises(AudioTooLong, match="more samples than 2 s of 8 channels"):
+        decode(data, max_duration_s=2.0)
 
 
 def test_ffmpegs_files_keep_the_limit_too() -> None:

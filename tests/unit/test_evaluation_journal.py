@@ -8,7 +8,7 @@ import pytest
 from maeum.errors import InvalidManifest
 from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
 from maeum.models import ModelFolder
-from maeum.settings import PROJECT_DIR, Settings
+from maeum.settings import PROJECT_DIR, ModelKind, Settings
 
 PREDICTION = Prediction(
     transcript="안녕", duration_s=1.25, confidence=0.9, sentences=((0.1, 0.9),), voice=(1 / 3, 2 / 3)
@@ -69,3 +69,61 @@ def test_a_changed_model_makes_another_recipe(tmp_path: Path) -> None:
     assert recipe(settings.model_copy(update={"text_weight": 0.1, "device": "cpu"}), {"voice": folder}) == first
     (tmp_path / "voice" / "labels.json").write_text("[]")
     assert recipe(settings, {"voice": folder}) != first
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("speech", "model.bin"), ("text", "model.safetensors"), ("voice", "pytorch_model.pth")]
+)
+def test_other_weights_make_another_recipe(tmp_path: Path, kind: ModelKind, name: str) -> None:
+    shutil.copytree(PROJECT_DIR / "models" / "embedded" / kind, tmp_path / kind)
+    folder = ModelFolder(kind, tmp_path / kind, f"embedded:{kind}")
+    first = recipe(Settings(), {kind: folder})
+    weights = bytearray((tmp_path / kind / name).read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / kind / name).write_bytes(weights)
+    assert recipe(Settings(), {kind: folder}) != first
+
+
+def test_another_faster_whisper_makes_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = recipe(Settings(), {})
+    monkeypatch.setattr("maeum.evaluation.journal.version", lambda name: f"{name} of tomorrow")
+    assert recipe(Settings(), {}) != first
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("speech_batch", 3), ("text_batch", 3), ("voice_batch", 3), ("max_latency_ms", 3), ("max_in_flight", 3)],
+)
+def test_what_only_costs_time_makes_no_other_recipe(name: str, value: int) -> None:
+    assert recipe(Settings().model_copy(update={name: value}), {}) == recipe(Settings(), {})
+
+
+@pytest.mark.parametrize(("name", "value"), [("text_precision", "int8"), ("voice_pooling", "windows")])
+def test_what_changes_predictions_makes_another_recipe(name: str, value: str) -> None:
+    assert recipe(Settings().model_copy(update={name: value}), {}) != recipe(Settings(), {})
+
+
+@pytest.mark.parametrize(
+    ("source", "counts"),
+    [
+        ("sentences.py", True),
+        ("engines/voice.py", True),
+        ("evaluation/predict.py", True),
+        ("new/module.py", True),
+        ("clipping.py", True),
+        ("cli.py", False),
+        ("cli_evaluate.py", False),
+        ("web/__init__.py", False),
+        ("web/page.js", False),
+        ("evaluation/report.py", False),
+    ],
+)
+def test_only_code_that_decides_predictions_makes_another_recipe(tmp_path: Path, source: str, counts: bool) -> None:
+    package = tmp_path / "maeum"
+    shutil.copytree(PROJECT_DIR / "maeum", package)
+    first = recipe(Settings(), {}, package)
+    assert recipe(Settings(), {}, package) == first
+    (package / source).parent.mkdir(exist_ok=True)
+    with (package / source).open("a") as stream:
+        stream.write("\n")
+    assert (recipe(Settings(), {}, package) != first) == counts

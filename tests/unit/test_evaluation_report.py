@@ -66,7 +66,7 @@ def report(evaluation: Evaluation, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def test_korean_labels_meet_the_words_and_the_fused_vector(evaluation: Evaluation) -> None:
     korean = evaluation.emotions["korean"]
-    assert list(korean.by_modality) == ["text", "text, mean", "fused"]
+    assert list(korean.by_modality) == ["text", "text, mean", "voice, projected", "fused"]
     text, fused = korean.by_modality["text"], korean.by_modality["fused"]
     assert text is not None
     assert fused is not None
@@ -79,12 +79,33 @@ def test_korean_labels_meet_the_words_and_the_fused_vector(evaluation: Evaluatio
 
 def test_english_labels_meet_the_voice_and_the_vector_before_its_projection(evaluation: Evaluation) -> None:
     english = evaluation.emotions["english"]
-    assert list(english.by_modality) == ["voice", "fused"]
+    assert list(english.by_modality) == ["text, projected", "voice", "fused"]
     voice, fused = english.by_modality["voice"], english.by_modality["fused"]
     assert voice is not None
     assert fused is not None
     assert voice.per_label["FEAR"].recall == 1
     assert fused.per_label["FEAR"].recall == 0  # sad words outweigh a frightened voice
+
+
+def test_the_voice_meets_korean_labels_by_projection(evaluation: Evaluation) -> None:
+    voice = evaluation.emotions["korean"].by_modality["voice, projected"]
+    assert voice is not None
+    # All three sound glad, the silent one too.
+    assert (voice.n_clips, voice.n_abstained) == (3, 0)
+    assert voice.accuracy.value == pytest.approx(2 / 3)
+    alone = MODELS.fusion.fuse(None, ROW[JOY])  # what the service answers where nothing is said
+    glad, hurt = alone[KO_LABELS.index("기쁨")], alone[KO_LABELS.index("상처")]
+    assert voice.log_loss == pytest.approx(-(2 * np.log(glad) + np.log(hurt)) / 3)
+
+
+def test_the_words_meet_english_labels_by_projection() -> None:
+    clips = [clip("a.wav", "말", "SAD"), clip("b.wav", "말", "SAD"), clip("silence.wav", emotion="SAD")]
+    outcomes = [heard("슬픔", JOY), heard("불안", JOY), heard(None, JOY, said="")]
+    text = judge(Path("a.csv"), clips, outcomes, MODELS, None).emotions["english"].by_modality["text, projected"]
+    assert text is not None
+    # Without words there is nothing to project.
+    assert (text.n_clips, text.n_abstained, text.accuracy.value) == (2, 1, 0.5)
+    assert text.confusion[EN_LABELS.index("SAD")][FEAR] == 1
 
 
 def test_metrics_are_plain_json(report: Path) -> None:
@@ -96,6 +117,8 @@ def test_metrics_are_plain_json(report: Path) -> None:
     assert metrics["manifest"] == "clips.csv"
     assert metrics["transcripts"]["n_clips"] == 2
     assert set(metrics["emotions"]) == {"korean", "english"}
+    assert metrics["emotions"]["korean"]["by_modality"]["voice, projected"]["n_clips"] == 3
+    assert metrics["emotions"]["english"]["by_modality"]["text, projected"]["n_clips"] == 1
     assert set(metrics["emotions"]["korean"]["by_modality"]["text"]) >= {
         *("accuracy", "macro_f1", "uar", "per_label", "confusion"),
         *("ece", "reliability", "coverage", "risk", "aurc", "log_loss"),
@@ -118,7 +141,7 @@ def test_the_page_asks_nobody_for_anything(report: Path) -> None:
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "base", "a"}
     sources = [value or "" for _, attributes in page.tags for name, value in attributes.items() if name == "src"]
-    assert len(sources) == 10
+    assert len(sources) == 12
     assert all(source.startswith("data:image/svg+xml;base64,") for source in sources)
     assert "url(" not in html
     assert "default-src 'none'" in html
@@ -127,6 +150,17 @@ def test_the_page_asks_nobody_for_anything(report: Path) -> None:
         assert not re.findall(r'(?:href|src)="(?!#|data:)', svg)
         assert "<!DOCTYPE" not in svg
         assert "@import" not in svg
+
+
+def test_the_page_shows_every_modality_for_either_space(report: Path) -> None:
+    html = (report / "report.html").read_text(encoding="utf-8")
+    korean, english = html.split("<h2>Emotion, ")[1:]
+    for part, names in (
+        (korean, ("text", "text, mean", "voice, projected", "fused")),
+        (english, ("text, projected", "voice", "fused")),
+    ):
+        assert all(f"<tr><td>{name}</td>" in part for name in names)
+        assert all(f"<h3>{name.capitalize()}, label by label</h3>" in part for name in names)
 
 
 def test_what_came_from_outside_is_escaped(report: Path) -> None:
@@ -161,7 +195,30 @@ def test_the_table_has_every_clip(report: Path, evaluation: Evaluation) -> None:
     assert rows[2]["fused_top"] == "기쁨"
     assert rows[3]["fused 슬픔"] == pytest.approx(evaluation.judged[3].emotions.korean[5])
     assert rows[5]["fused_top"] is None
+    assert (rows[5]["reference"], rows[5]["emotion"]) == ("말", "기쁨")
     assert json.loads(table.schema.metadata[b"maeum"])["models"] == MODELS.names
+
+
+def test_a_failed_clip_keeps_its_place_and_what_the_manifest_says_of_it(tmp_path: Path) -> None:
+    broken = Clip(3, "broken.wav", Path("broken.wav"), "말", "FEAR", "FEMALE", "en", "me")
+    clips = [clip("a.wav"), broken, clip("b.wav")]
+    outcomes: list[Prediction | Failure] = [
+        heard("기쁨", JOY),
+        Failure("empty_audio", "nothing there"),
+        heard("슬픔", FEAR),
+    ]
+    evaluation = judge(Path("clips.csv"), clips, outcomes, MODELS, None)
+    write_report(evaluation, MODELS, tmp_path)
+    rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [row["path"] for row in rows] == ["a.wav", "broken.wav", "b.wav"]
+    assert [row["fused_top"] for row in rows] == ["기쁨", None, "슬픔"]
+    known = {name: value for name, value in rows[1].items() if value is not None}
+    assert known == {
+        **{"path": "broken.wav", "reference": "말", "emotion": "FEAR", "gender": "FEMALE", "language": "en"},
+        **{"speaker": "me", "error_code": "empty_audio", "error_message": "nothing there"},
+    }
+    metrics = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["failed"] == [{"path": "broken.wav", "code": "empty_audio", "message": "nothing there"}]
 
 
 def test_words_that_nobody_spoke_are_scored_as_words() -> None:
@@ -169,7 +226,8 @@ def test_words_that_nobody_spoke_are_scored_as_words() -> None:
     found = judge(Path("words.csv"), clips, [heard("기쁨", None), heard("기쁨", None)], MODELS, None)
     assert found.transcripts is None
     scores = found.emotions["korean"].by_modality
-    assert [one and one.accuracy.value for one in scores.values()] == [0.5, 0.5, 0.5]
+    accuracies = {name: one and one.accuracy.value for name, one in scores.items()}
+    assert accuracies == {"text": 0.5, "text, mean": 0.5, "voice, projected": None, "fused": 0.5}
     # The words alone decide: 기쁨 goes to HAPPY, and HAPPY back to 기쁨 and some 당황.
     assert found.judged[0].emotions.korean == pytest.approx([1 / 1.2, 0.2 / 1.2, 0, 0, 0, 0], abs=1e-9)
 

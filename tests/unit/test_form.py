@@ -66,14 +66,25 @@ END = f"--{BOUNDARY}--\r\n".encode()
 FILE = part('name="file"; filename="a.wav"', b"sound", "Content-Type: audio/wav")
 
 
-def read(messages: Iterable[Message], headers: dict[str, str] | None = None) -> tuple[AnalyzeForm | MaeumError, int]:
-    """Read a form from scripted ASGI messages; gives the result and how many messages were taken."""
+def read(
+    messages: Iterable[Message], headers: dict[str, str] | None = None, *, pause_s: float = 0
+) -> tuple[AnalyzeForm | MaeumError, int]:
+    """Read a form from scripted ASGI messages; gives the result and how many messages were taken.
+
+    The clock of the event loop jumps by `pause_s` before each message.
+    """
     queue = list(messages)
     taken = 0
 
     async def receive() -> Message:
         nonlocal taken
         taken += 1
+        if pause_s:
+            loop = asyncio.get_running_loop()
+            jumped_s = loop.time() + pause_s
+            loop.time = lambda: jumped_s  # type: ignore[method-assign]
+            for _ in range(3):  # turns of the loop, in which what is due happens
+                await asyncio.sleep(0)
         return queue[taken - 1]
 
     raw = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"} | (headers or {})
@@ -351,6 +362,26 @@ def test_a_client_that_leaves_is_a_broken_upload(sent: bytes) -> None:
     result, _ = read([{"type": "http.request", "body": sent, "more_body": True}, {"type": "http.disconnect"}])
     assert isinstance(result, MaeumError)
     assert (result.code, result.message) == ("malformed_form", "the upload broke off")
+
+
+# a client that says nothing
+
+
+@pytest.mark.parametrize(("pause_s", "code"), [(29, "ok"), (31, "upload_timeout")])
+def test_an_upload_may_take_long_but_not_stop(pause_s: float, code: str) -> None:
+    body = FILE + END
+    messages = [
+        {"type": "http.request", "body": body[at : at + 10], "more_body": True} for at in range(0, len(body), 10)
+    ]
+    result, _ = read([*messages, {"type": "http.request", "body": b"", "more_body": False}], pause_s=pause_s)
+    assert code_of(result) == code
+
+
+def test_empty_messages_do_not_keep_an_upload_alive() -> None:
+    empty = {"type": "http.request", "body": b"", "more_body": True}
+    result, taken = read([{"type": "http.request", "body": FILE, "more_body": True}] + [empty] * 9, pause_s=14)
+    assert isinstance(result, MaeumError)
+    assert (result.code, result.status, taken) == ("upload_timeout", 408, 4)
 
 
 def test_the_upload_never_touches_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
