@@ -16,6 +16,21 @@ from torch import Tensor
 from maeum.errors import InvalidConfiguration
 
 
+class _PaddedTokenizer:
+    """A tokenizer whose vocabulary is as long as the model's embeddings, which are often padded past it."""
+
+    def __init__(self, tokenizer: Any, size: int) -> None:
+        self._tokenizer, self._size = tokenizer, size
+
+    def get_vocab(self) -> dict[str, int]:
+        vocabulary: dict[str, int] = dict(self._tokenizer.get_vocab())
+        free = sorted(set(range(self._size)) - set(vocabulary.values()))
+        return vocabulary | {f"<unused {index}>": index for index in free}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
 class _Converter(TransformersConverter):  # type: ignore[misc]
     """Converts a model that is loaded already."""
 
@@ -29,7 +44,7 @@ class _Converter(TransformersConverter):  # type: ignore[misc]
         return self._encoder
 
     def load_tokenizer(self, tokenizer_class: Any, model_name_or_path: str, **kwargs: Any) -> Any:
-        return self._own_tokenizer
+        return _PaddedTokenizer(self._own_tokenizer, self._encoder.config.vocab_size)
 
 
 def int8_logits(folder: Path, model: Any, tokenizer: Any, threads: int) -> Callable[[Sequence[list[int]]], Tensor]:

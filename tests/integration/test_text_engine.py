@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from maeum.engines import text as text_module
 from maeum.engines.text import MAX_TOKENS, TextEngine
@@ -146,6 +149,16 @@ def test_eight_bits_are_near_enough(engine: TextEngine, sentences: list[str]) ->
     assert np.abs(quick - exact).max(axis=1).mean() < 0.02
     assert (quick.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.95
     assert quick.sum(axis=1) == pytest.approx(1, abs=1e-9)
+
+
+def test_eight_bits_of_embeddings_that_are_padded_past_the_tokenizer(sentences: list[str], tmp_path: Path) -> None:
+    padded = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+    padded.resize_token_embeddings(padded.config.vocab_size + 56)
+    padded.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(FOLDER).save_pretrained(tmp_path)
+    expected = TextEngine(FOLDER, precision="int8").classify(sentences[:4])
+    found = TextEngine(tmp_path, precision="int8").classify(sentences[:4])
+    assert np.array(good(found)) == pytest.approx(np.array(good(expected)), abs=1e-6)
 
 
 def test_bfloat16_is_almost_the_same_or_refused(
