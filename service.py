@@ -155,12 +155,12 @@ class Maeum:
     async def _ask_models(self) -> bool:
         """Whether each of the three models gives a result."""
         stages = self._pipeline.stages
-        results = [
-            *await stages.speech.run([SpeechItem(bytes(3200), min(self._pipeline.languages))]),
-            *await stages.text.run(["안녕하세요"]),
-            *await stages.voice.run(np.zeros((1, N_FRAMES, N_MFCC), np.float32)),
-        ]
-        return not any(isinstance(result, Failure) for result in results)
+        answers = await asyncio.gather(
+            stages.speech.run([SpeechItem(bytes(3200), min(self._pipeline.languages))]),
+            stages.text.run(["안녕하세요"]),
+            stages.voice.run(np.zeros((1, N_FRAMES, N_MFCC), np.float32)),
+        )
+        return not any(isinstance(result, Failure) for results in answers for result in results)
 
 
 @app.get("/docs.json", include_in_schema=False)
