@@ -8,8 +8,8 @@ from dataclasses import replace
 from maeum.decoding import SAMPLE_RATE_HZ
 from maeum.stages import SpeechItem, Stage, Transcript, good
 
-PIECE_S = 240
-"""Eight windows, as many as a CPU decodes at once: what anybody else waits for at most."""
+PIECE_S = 120
+"""About four windows: what anybody else waits for, and what a long recording takes in memory at most."""
 
 
 async def transcribe(stage: Stage[Sequence[SpeechItem], Transcript], pcm16: bytes, language: str) -> Transcript:
