@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maeum.calibration import Calibration
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from maeum.engines.speech import SpeechEngine
     from maeum.engines.text import TextEngine
     from maeum.engines.voice import VoiceEngine
+
+
+_SMALL_SPEECH_MODEL_BYTES = 150 * 10**6
+"""Whisper base in int8 has 75 MB, small 250 MB."""
 
 
 def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
@@ -103,14 +108,30 @@ def load_speech(settings: Settings) -> SpeechEngine:
     """Load the speech model and let it answer once."""
     from maeum.engines.speech import SpeechEngine
 
+    folder = resolve("speech", settings).path
+    device = _device_of_ctranslate2(settings)
+    threads = settings.speech_threads or available_cores()
+    workers = 1 if device == "cuda" else settings.speech_workers or _speech_workers(folder, threads)
     engine = SpeechEngine(
-        resolve("speech", settings).path,
-        device=_device_of_ctranslate2(settings),
-        threads=settings.speech_threads or available_cores(),
+        folder,
+        device=device,
+        threads=max(1, threads // workers),
+        workers=workers,
         max_windows=settings.speech_batch,
     )
     engine.warm_up()
     return engine
+
+
+def _speech_workers(folder: Path, threads: int) -> int:
+    """How many windows are best decoded side by side on so many threads.
+
+    Threads that share the small products of a small model wait for each other more than they work: one each is faster,
+    also for a single window. A large model keeps four busy, and one window should not take a minute.
+    """
+    weights = folder / "model.bin"  # the engine says so when it is not there
+    small = weights.is_file() and weights.stat().st_size < _SMALL_SPEECH_MODEL_BYTES
+    return threads if small else max(1, threads // 4)
 
 
 def load_text(settings: Settings) -> TextEngine:

@@ -45,6 +45,13 @@ class Settings(BaseSettings):
     models_dir: Path = Field(PROJECT_DIR / "models" / "hub", description="Where fetched models and their lock live.")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Device of all three models.")
     speech_threads: int = Field(0, ge=0, le=256, description="CPU threads of the speech model; 0: all cores.")
+    speech_workers: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Batches of windows that the speech model decodes side by side on a CPU, each on its share of the "
+        "threads; 0: one for each thread, or for each four of a model of over 150 MB.",
+    )
     text_precision: TextPrecision = Field(
         "fp32",
         description="Arithmetic of the text model: `fp32`; faster and less exact, `int8` (CPU, RoBERTa) or `bf16` "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -84,24 +85,29 @@ class SpeechEngine:
     Args:
         folder: a model in faster-whisper's layout.
         device: `cpu` (int8) or `cuda` (float16).
-        threads: CPU threads; 0 for all cores.
-        max_windows: windows per CTranslate2 call, which bounds memory; on a CPU never more than eight.
+        threads: CPU threads of each worker; 0 for CTranslate2's choice.
+        workers: calls to CTranslate2 at the same time, which share the weights.
+        max_windows: windows per call, which bounds memory; on a CPU never more than eight, or four for each worker.
 
     Raises:
         ModelInvalid: the files do not load.
     """
 
-    def __init__(self, folder: Path, *, device: str = "cpu", threads: int = 0, max_windows: int = 16) -> None:
+    def __init__(
+        self, folder: Path, *, device: str = "cpu", threads: int = 0, workers: int = 1, max_windows: int = 16
+    ) -> None:
         self.languages = supported_languages(folder)
         # On a CPU more take more memory and as long for each.
-        self._max_windows = min(max_windows, 8) if device == "cpu" else max_windows
-        self._device = device
+        self._max_windows = min(max_windows, 8 if workers == 1 else 4) if device == "cpu" else max_windows
+        self._device, self._n_workers = device, workers
+        self._workers = ThreadPoolExecutor(workers, thread_name_prefix="maeum-speech-worker")
         try:
             self._model = WhisperModel(
                 str(folder),
                 device=device,
                 compute_type="float16" if device == "cuda" else "int8",
                 cpu_threads=threads,
+                num_workers=workers,
                 local_files_only=True,
             )
         except (RuntimeError, ValueError, OSError, json.JSONDecodeError) as error:
@@ -118,11 +124,11 @@ class SpeechEngine:
         Returns:
             A transcript for each item in its place, or a `Failure` where the item is not usable.
         """
-        plans = [self._plan(item) for item in items]
+        plans = list(self._workers.map(self._plan, items))
         pending = [window for plan in plans if isinstance(plan, _Plan) for window in plan.windows]
         while pending:
-            for start in range(0, len(pending), self._max_windows):
-                self._decode(pending[start : start + self._max_windows])
+            size = min(self._max_windows, -(-len(pending) // self._n_workers))
+            list(self._workers.map(self._decode, [pending[at : at + size] for at in range(0, len(pending), size)]))
             pending = [window for window in pending if window.left > 0 and window.passes < _MAX_PASSES]
         return [plan if isinstance(plan, Failure) else _transcript(plan) for plan in plans]
 

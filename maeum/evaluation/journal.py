@@ -25,7 +25,7 @@ PACKAGE_DIR = PROJECT_DIR / "maeum"
 _SETTINGS_WITHOUT_EFFECT = frozenset(
     {
         *("profile", "speech_model", "text_model", "voice_model", "models_dir"),  # the models' files are hashed
-        *("device", "speech_threads", "text_threads"),
+        *("device", "speech_threads", "speech_workers", "text_threads"),
         *("text_weight", "voice_weight", "projection_file", "calibration"),
         *("max_upload_bytes", "max_duration_s", "max_in_flight", "request_timeout_s", "max_latency_ms"),
         *("speech_batch", "text_batch", "voice_batch"),

@@ -216,6 +216,14 @@ def test_more_windows_than_one_call_takes_give_the_same(recordings: list[Samples
     assert_same_texts([transcript.text for transcript in together[:8]], [result.text for result in results])
 
 
+def test_workers_side_by_side_give_the_same_in_the_same_order(
+    recordings: list[Samples], together: list[Transcript]
+) -> None:
+    several = SpeechEngine(FOLDER, threads=1, workers=3)
+    results = good(several.transcribe([item(samples) for samples in recordings[:10]]))
+    assert_same_texts([transcript.text for transcript in together[:10]], [result.text for result in results])
+
+
 def test_warming_up_works(engine: SpeechEngine) -> None:
     engine.warm_up()
 
