@@ -29,7 +29,7 @@ from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded
 from maeum.features import N_FRAMES
 from maeum.form import read_form
 from maeum.logs import RequestLog
-from maeum.memory import freeze_loaded_objects
+from maeum.memory import loading
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
@@ -87,18 +87,16 @@ class Maeum:
     def __init__(self) -> None:
         # For the few products of an MFCC, threads of numpy's BLAS would spend more time waiting for each other.
         ThreadpoolController().select(internal_api="openblas").limit(limits=1)
-        self._pipeline = build_pipeline(
+        stages = batching_stages(
+            call_runner("speech", self.speech),
+            call_runner("text", self.text),
+            call_runner("voice", self.voice),
             _settings,
-            batching_stages(
-                call_runner("speech", self.speech),
-                call_runner("text", self.text),
-                call_runner("voice", self.voice),
-                _settings,
-            ),
         )
+        with loading():
+            self._pipeline = build_pipeline(_settings, stages)
         self._models_answered = False
         self._in_flight = 0
-        freeze_loaded_objects()
 
     @bentoml.api(route="/bentoml/analyze", input_spec=AnalyzeInput)
     async def analyze(self, file: Any, **_: Any) -> AnalysisBody:

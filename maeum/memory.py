@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # <malloc.h>
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
@@ -28,11 +30,17 @@ def keep_freed_memory() -> None:
         mallopt(parameter, value)
 
 
-def freeze_loaded_objects() -> None:
-    """Take everything that is loaded by now out of the garbage collector's sight.
+@contextmanager
+def loading() -> Iterator[None]:
+    """Take everything that is loaded by the end of the block out of the garbage collector's sight.
 
     A full collection looks at every object that is alive, also at the 250,000 to 450,000 that BentoML, torch and
-    transformers leave behind: 100 to 500 ms in the middle of somebody's request. What is loaded stays anyway.
+    transformers leave behind: 100 to 500 ms in the middle of somebody's request. What is loaded stays anyway, so that
+    collections while it loads are not worth their time either.
     """
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

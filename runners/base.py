@@ -13,7 +13,7 @@ import psutil
 
 from maeum.errors import StartError
 from maeum.logs import log_to_stderr
-from maeum.memory import freeze_loaded_objects
+from maeum.memory import loading
 from maeum.settings import Settings, get_settings
 from maeum.stages import Failure, run_isolated
 
@@ -51,7 +51,8 @@ def load_or_stop(load: Callable[[Settings], Engine]) -> Engine:
         StartError: the model or a setting does not allow a start.
     """
     try:
-        return load(get_settings())
+        with loading():
+            return load(get_settings())
     except StartError as error:
         _log.error("event=start_refused %s", error.message)
         _stop_server()
@@ -101,7 +102,6 @@ class BatchWorker(Generic[Result]):
             buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
         ).labels(stage)
         self._failures = Counter("maeum_item_failures", "Items that failed alone", ["runner"]).labels(stage)
-        freeze_loaded_objects()
 
     def run(self, items: Any) -> list[Result | Failure]:
         """Compute one result per item of `items` (a list, or an array along axis 0), in order; never raises."""
