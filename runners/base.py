@@ -44,6 +44,11 @@ def keep_media_types(service: Any) -> None:
         api.output_spec.media_type = api.output_spec.mime_type()
 
 
+def at_least_two(batch: int) -> int:
+    """What BentoML takes for `max_batch_size`; what is in a call is decided before it, by `maeum.batching`."""
+    return max(2, batch)
+
+
 def load_or_stop(load: Callable[[Settings], Engine]) -> Engine:
     """Load a model. When it is not usable, end the server, which would start this runner again and again.
 

@@ -8,7 +8,7 @@ from maeum.assembly import load_speech
 from maeum.memory import keep_freed_memory
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem, Transcript
-from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, load_or_stop
+from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two, load_or_stop
 
 
 @bentoml.service(name="maeum-speech", **SERVICE_OPTIONS)
@@ -19,7 +19,9 @@ class SpeechRunner:
         keep_freed_memory()
         self._worker = BatchWorker("speech", load_or_stop(load_speech).transcribe)
 
-    @bentoml.api(batchable=True, max_batch_size=get_settings().speech_batch, max_latency_ms=MAX_LATENCY_MS)
+    @bentoml.api(
+        batchable=True, max_batch_size=at_least_two(get_settings().speech_batch), max_latency_ms=MAX_LATENCY_MS
+    )
     def run(self, items: list[SpeechItem]) -> list[Transcript | Failure]:
         """Transcribe 16 kHz mono PCM16 recordings; same length and order."""
         return self._worker.run(items)

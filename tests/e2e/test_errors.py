@@ -141,6 +141,8 @@ def small_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "MAEUM_MAX_UPLOAD_BYTES": "50000",
         "MAEUM_MAX_DURATION_S": "2",
         "MAEUM_MAX_IN_FLIGHT": "3",
+        # BentoML itself refuses batches of one.
+        **{f"MAEUM_{model}_BATCH": "1" for model in ("SPEECH", "TEXT", "VOICE")},
         "MAEUM_REQUEST_TIMEOUT_S": "5",
     }
     with serve(log, **limits) as url:
