@@ -112,14 +112,17 @@ def _ffmpeg_blocks(data: bytes) -> Iterator[_Block]:
         with av.open(io.BytesIO(data), "r", options=_FFMPEG_OPTIONS, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise UndecodableAudio("the file has no audio track")
-            _check_channels(container.streams.audio[0].codec_context.channels)
+            codec = container.streams.audio[0].codec_context
+            if codec is None:  # PyAV's types say that it cannot be
+                raise UndecodableAudio("the file's audio track is of a kind that nothing here can decode")
+            _check_channels(codec.channels)
             # Packed or planar, of any width, becomes packed float32: a change of format, not of rate. Of planes, from
             # 8 on PyAV 18 reads more than there are (`AudioFrame.planes`), which ends the process.
             to_float = av.AudioResampler(format="flt")
             for packet in container.demux(audio=0):
                 frames = _decoded(packet)
                 if not frames:
-                    yield 0, np.empty((0, max(1, packet.stream.codec_context.channels)), np.float32)
+                    yield 0, np.empty((0, max(1, codec.channels)), np.float32)
                 for frame in frames:
                     _check_channels(frame.layout.nb_channels)
                     for converted in to_float.resample(frame):

@@ -496,6 +496,7 @@ mutations = st.lists(
 )
 
 
+@example(7, [(flip, 0.935546875, 0)])  # a codec that FFmpeg has no decoder for
 @given(st.integers(0, 8), mutations)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_mutated_file_gives_sound_or_one_of_three_errors(which: int, changes: list[Mutation]) -> None:
