@@ -161,8 +161,14 @@ def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:
 
 def _mono(block: NDArray[Any]) -> NDArray[np.float32]:
     """Average the channels of samples that may not be finite."""
-    finite = np.clip(np.nan_to_num(block, nan=0.0), -_MAX_AMPLITUDE, _MAX_AMPLITUDE)
-    mono: NDArray[np.float32] = finite.mean(axis=1, dtype=np.float32)
+    # The minimum and maximum of a block that holds no number are no numbers, and are in no range.
+    if not (block.min(initial=0.0) >= -_MAX_AMPLITUDE and block.max(initial=0.0) <= _MAX_AMPLITUDE):
+        block = np.clip(np.nan_to_num(block, nan=0.0), -_MAX_AMPLITUDE, _MAX_AMPLITUDE)
+    # In the order of `mean(axis=1)`, which takes twenty times as long over rows of two.
+    mono = block[:, 0].astype(np.float32)
+    for channel in block.T[1:]:
+        mono += channel
+    mono /= np.float32(block.shape[1])
     return mono
 
 
