@@ -1,14 +1,16 @@
-"""Train the embedded text model: six Korean emotions from KOTE and GoEmotions-Korean, starting from nothing.
+"""Train the embedded text model: six Korean emotions from KOTE and GoEmotions-Korean, starting from a part of E5.
 
 Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--out models/embedded/text]
 
-`DIR/text` holds the data. Stages: vocabulary, pre-training, a student on two thirds of kote_val (its logits on the rest
-decide the bias and the temperature), the student on all of kote_val that is shipped, and its figures on kote_test,
-which no stage before has read. Everything finished is kept in the work folder, so that the same command goes on after
-an interruption. Beside the weights it writes `metrics.json`; the card quotes its figures.
+`DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
+first layers, a student for each third of kote_val that has not read it (its logits there decide the bias and the
+temperature), the student on all of kote_val that is shipped, and its figures on kote_test, which no stage before has
+read. Everything finished is kept in the work folder, so that the same command goes on after an interruption. Beside
+the weights it writes `metrics.json`; the card quotes its figures.
 """
 
 import argparse
+import copy
 import json
 import time
 from pathlib import Path
@@ -20,10 +22,20 @@ from sklearn.model_selection import StratifiedKFold
 from text_check import CHECKS
 from text_data import LABELS, Comments, read_goemotions, read_kote
 from text_diary import diary_sentences
-from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, answer, classify, describe, fine_tune, make_lessons, teach
+from text_e5 import E5
+from text_finetune import (
+    GOEMOTIONS_PER_EPOCH,
+    Recipe,
+    answer,
+    classify,
+    describe,
+    distil,
+    fine_tune,
+    make_lessons,
+    teach,
+)
 from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
-from text_morphemes import Meanings
-from text_pretrain import MAX_TOKENS, VOCABULARY_SIZE, encoder_config, pretrain, save_tokenizer, train_tokenizer
+from text_vocabulary import MAX_TOKENS, choose_vocabulary, save_tokenizer
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
@@ -32,9 +44,11 @@ from transformers import (
     RobertaModel,
 )
 
-PRETRAINING_EPOCHS = 3
+LAYERS = 4
+DISTILLATION_EPOCHS = 5
 SELECTION_PARTS = 3
-"""One of so many parts of kote_val is kept to choose the bias and the temperature; the shipped student reads all."""
+"""Of kote_val; each part's logits come from a student of the others."""
+SMALL_FLOAT = torch.float8_e4m3fn
 DIARY_PER_LABEL = 250
 
 
@@ -55,28 +69,39 @@ class Trainer:
         self.seed, self.work, self.recipe = seed, work, Recipe()
         self.kote, self.goemotions = read_kote(data / "text" / "kote_val.tsv"), read_goemotions(data / "text")
         self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
-        texts = [*self.goemotions.texts, *self.kote.texts]
-        self.tokenizer: Tokenizer = train_tokenizer(texts, work / "tokenizer.json")
-        meanings = Meanings(texts, work / "meanings.npy")
-        self.encoder: RobertaModel = pretrain(
-            self.kote.texts,
-            self.goemotions,
+        texts = [*self.kote.texts, *self.goemotions.texts]
+        began_s = time.monotonic()
+        e5 = E5()
+        states = e5.describe(texts, work / "states.npy")
+        self.tokenizer, pieces = choose_vocabulary(texts, e5.tokenizer(), e5.pieces)
+        self.encoder: RobertaModel = distil(
+            e5.encoder(pieces, LAYERS),
             self.tokenizer,
-            meanings.spread(self.tokenizer, texts, VOCABULARY_SIZE),
-            PRETRAINING_EPOCHS,
-            work,
+            texts,
+            states,
+            DISTILLATION_EPOCHS,
             seed,
+            work / f"distilled-{seed}.pt",
         )
+        self._keep_time(f"distillation-{seed}", began_s)
         # As many as are read while fine-tuning; the teacher is asked about each.
         drawn = np.random.default_rng(seed).permutation(len(self.goemotions.texts))
-        self.translated = self.goemotions.take(drawn[: self.recipe.epochs * GOEMOTIONS_PER_EPOCH])
-        self.described = describe(self.kote.texts, self.translated.texts, meanings)
+        drawn = drawn[: self.recipe.epochs * GOEMOTIONS_PER_EPOCH]
+        self.translated = self.goemotions.take(drawn)
+        known, foreign = np.split(states, [len(self.kote.texts)])
+        self.described = describe(self.kote.texts, self.translated.texts, (known, foreign[drawn]))
+
+    def _keep_time(self, name: str, began_s: float) -> None:
+        """Note how long a stage took, unless an earlier run did it."""
+        kept = self.work / f"{name}.json"
+        if not kept.exists():
+            kept.write_text(json.dumps(time.monotonic() - began_s))
 
     def student(self, rows: Labels, name: str) -> RobertaForSequenceClassification:
         """Fine-tune on some rows of kote_val, or load what an earlier run kept under that name."""
         kept = self.work / f"{name}-{self.seed}.pt"
         if kept.exists():
-            config = encoder_config()
+            config = copy.deepcopy(self.encoder.config)
             config.num_labels = len(LABELS)
             model = RobertaForSequenceClassification(config)
             model.load_state_dict(torch.load(kept, weights_only=True))
@@ -88,35 +113,39 @@ class Trainer:
         answers = answer(opinions, kote.six, self.seed)
         lessons = make_lessons(kote, self.translated, self.diary, opinions, answers, self.recipe)
         model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, self.seed, name)
-        kept.with_suffix(".json").write_text(json.dumps(time.monotonic() - began_s))
         torch.save(model.state_dict(), kept)
+        self._keep_time(kept.stem, began_s)
         return model
 
     def selection(self) -> tuple[Scores, Labels]:
-        """Logits and labels of the rows kept for selection, from a student that was not trained on them."""
+        """Logits and labels of kote_val's rows with one label, each from a student that was not trained on it."""
         several = self.kote.six.max(axis=1) < 1.0
         strata = np.where(several, len(LABELS), self.kote.six.argmax(axis=1))
+        logits = np.zeros((len(strata), len(LABELS)))
         parts = StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata)
-        known, unseen = next(iter(parts))
-        asked = unseen[~several[unseen]]
-        model = self.student(known, "selection")
-        logits = classify(model, self.tokenizer, [self.kote.texts[row] for row in asked])
-        return logits, self.kote.six[asked].argmax(axis=1)
+        for part, (known, unseen) in enumerate(parts):
+            model = self.student(known, f"without-{part}")
+            logits[unseen] = classify(model, self.tokenizer, [self.kote.texts[row] for row in unseen])
+        return logits[~several], self.kote.six[~several].argmax(axis=1)
 
     def minutes(self) -> dict[str, float]:
         """Minutes that each stage took, over all runs that shared this work folder."""
-        spent = {"pretraining": torch.load(self.work / f"pretrained-{self.seed}.pt", weights_only=True)["seconds"]}
-        for path in sorted(self.work.glob(f"*-{self.seed}.json")):
-            spent[path.stem.removesuffix(f"-{self.seed}")] = json.loads(path.read_text())
-        return {stage: round(seconds / 60, 1) for stage, seconds in spent.items()}
+        spent = {path.stem: json.loads(path.read_text()) for path in sorted(self.work.glob(f"*-{self.seed}.json"))}
+        return {stage.removesuffix(f"-{self.seed}"): round(seconds / 60, 1) for stage, seconds in spent.items()}
 
 
 def save(model: RobertaForSequenceClassification, tokenizer: Tokenizer, out: Path) -> None:
-    """Write a folder that `from_pretrained` reads; float16 halves it, and it is loaded as the config says: float32."""
+    """Write a folder that `from_pretrained` reads.
+
+    Matrices are stored in eight bits (float8, 3 of them for the mantissa); they are loaded as the config says: float32.
+    """
     model.config.id2label = dict(enumerate(LABELS))
     model.config.label2id = {label: index for index, label in enumerate(LABELS)}
     model.config.problem_type = "single_label_classification"
-    model.save_pretrained(out, state_dict={name: tensor.half() for name, tensor in model.state_dict().items()})
+    state = {
+        name: tensor.to(SMALL_FLOAT) if tensor.ndim == 2 else tensor for name, tensor in model.state_dict().items()
+    }
+    model.save_pretrained(out, state_dict=state)
     save_tokenizer(tokenizer, out)
 
 
@@ -183,7 +212,7 @@ def main() -> None:
     figures = {
         "temperature": temperature,
         "bias": bias.tolist(),
-        "selection_part_of_kote_val": measure(softmax((logits + bias) / temperature), labels, trainer.seed),
+        "kote_val": measure(softmax((logits + bias) / temperature), labels, trainer.seed),
         **test(arguments.out, trainer, arguments.data),
         "minutes": trainer.minutes(),
     }

@@ -1,10 +1,10 @@
-"""Fine-tuning: the six labels, 44 of KOTE and 28 of GoEmotions beside them, and a kernel-ridge teacher."""
+"""Distillation of E5, then fine-tuning: the six labels, 44 + 28 beside them, and a kernel-ridge teacher."""
 
 import copy
-import itertools
 import math
 import unicodedata
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 from text_data import LABELS, Comments, Floats
-from text_morphemes import Meanings, Piece
-from text_pretrain import PAD, batches, encode, encoder_config, heard
+from text_vocabulary import PAD, batches, encode, heard
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,17 +24,17 @@ from tqdm import tqdm
 from transformers import RobertaForSequenceClassification, RobertaModel
 
 BATCH_TOKENS = 1_500
-GOEMOTIONS_PER_EPOCH = 4_000
+GOEMOTIONS_PER_EPOCH = 6_000
 UNCERTAIN = 0.3
 """Weight, in the loss over the six, of a comment that points at several of them or at none."""
 TRANSLATED = 0.3
 """Weight of a GoEmotions comment there: its labels only resemble ours."""
 TAUGHT = 0.5
 """Weight, in the loss over KOTE's labels, of a GoEmotions comment: only the teacher has an opinion there."""
-MEANING_WIDTH = 2.35
-"""Twice the median squared distance of two comments' meanings."""
 DIARY = 0.5
 """Weight of a templated diary sentence there: there are few templates."""
+HEADS_FASTER = 5.0
+"""The learning rate of new layers, as a multiple of that of pre-trained ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,10 +51,10 @@ class Recipe:
     """
 
     epochs: int = 5
-    learning_rate: float = 5e-4
-    teacher_share: float = 0.4
+    learning_rate: float = 2.5e-4
+    teacher_share: float = 0.5
     answer_share: float = 0.5
-    foreign_answer_share: float = 0.7
+    foreign_answer_share: float = 0.5
     dropout: float = 0.1
 
 
@@ -64,35 +63,35 @@ class Described:
     """Texts as the teacher sees them.
 
     Attributes:
-        n_grams: sparse, shape (n, n_features): n-grams of characters, of letters and of morphemes.
-        meanings: float32, shape (n, 256), unit length or 0: the mean of each text's morphemes.
+        n_grams: sparse, shape (n, n_features): n-grams of characters and of letters.
+        states: float32, shape (n, 3, width): E5's mean state in three layers, scaled and of unit length.
     """
 
     n_grams: csr_array
-    meanings: Floats
+    states: Floats
 
     def __len__(self) -> int:
-        return len(self.meanings)
+        return len(self.states)
 
     def take(self, rows: NDArray[np.int64]) -> "Described":
         """The given texts only, in the given order."""
-        return Described(self.n_grams[rows], self.meanings[rows])
+        return Described(self.n_grams[rows], self.states[rows])
 
     def likeness(self, others: "Described") -> Floats:
-        """How alike every two texts are, float32, shape (n, m): n-grams shared, and a Gaussian of the meanings."""
-        shared = (self.n_grams @ others.n_grams.T).toarray()
-        distance = 2 - 2 * (self.meanings @ others.meanings.T)
-        likeness: Floats = np.asarray(shared + 0.5 * np.exp(-distance.clip(0) / MEANING_WIDTH), np.float32)
+        """How alike every two texts are, float32, shape (n, m): n-grams shared, and Gaussians of the states."""
+        likeness: Floats = np.asarray((self.n_grams @ others.n_grams.T).toarray(), np.float32)
+        for layer in range(self.states.shape[1]):
+            likeness += 0.5 * np.exp(self.states[:, layer] @ others.states[:, layer].T - 1)
         return likeness
 
 
-def describe(texts: list[str], others: list[str], meanings: Meanings) -> tuple[Described, Described]:
+def describe(texts: list[str], others: list[str], states: tuple[Floats, Floats]) -> tuple[Described, Described]:
     """Describe texts by the n-grams they hold; letters (jamo) beside syllables, so that 슬퍼 and 슬픈 share something.
 
     Args:
         texts: what the n-grams are collected from.
         others: texts to describe with the same n-grams.
-        meanings: of morphemes.
+        states: E5's, of the texts and of the others.
 
     Returns:
         The texts and the others.
@@ -101,22 +100,15 @@ def describe(texts: list[str], others: list[str], meanings: Meanings) -> tuple[D
     vectorizers = (
         TfidfVectorizer(analyzer="char", ngram_range=(1, 4), min_df=2, **options),
         TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 8), min_df=3, preprocessor=to_letters, **options),
-        TfidfVectorizer(analyzer=pairs, min_df=2, **options),
     )
-    read = [meanings.read(group) for group in (texts, others)]
-    sources = ((texts, others), (texts, others), read)
-    known = hstack([v.fit_transform(source[0]) for v, source in zip(vectorizers, sources, strict=True)]) / 2
-    unknown = hstack([v.transform(source[1]) for v, source in zip(vectorizers, sources, strict=True)]) / 2
+    known = hstack([v.fit_transform(texts) for v in vectorizers]) / math.sqrt(2)
+    unknown = hstack([v.transform(others) for v in vectorizers]) / math.sqrt(2)
+    scaled = [(part - states[0].mean(axis=0)) / states[0].std(axis=0) for part in states]
+    units: list[Floats] = [part / np.linalg.norm(part, axis=-1, keepdims=True) for part in scaled]
     return (
-        Described(csr_array(known, dtype=np.float32), meanings.describe(read[0])),
-        Described(csr_array(unknown, dtype=np.float32), meanings.describe(read[1])),
+        Described(csr_array(known, dtype=np.float32), units[0]),
+        Described(csr_array(unknown, dtype=np.float32), units[1]),
     )
-
-
-def pairs(pieces: list[Piece]) -> list[str]:
-    """Morphemes with their tags, and every two that follow each other."""
-    single = ["/".join(piece.morpheme) for piece in pieces]
-    return [*single, *(f"{left} {right}" for left, right in itertools.pairwise(single))]
 
 
 def to_letters(text: str) -> str:
@@ -265,7 +257,7 @@ class Student(nn.Module):
     def __init__(self, encoder: RobertaModel, n_kote: int, n_goemotions: int, dropout: float) -> None:
         """Build with new heads on a copy of a pre-trained encoder."""
         super().__init__()
-        config = encoder_config()
+        config = copy.deepcopy(encoder.config)
         config.num_labels = len(LABELS)
         config.classifier_dropout = dropout
         self.classifier = RobertaForSequenceClassification(config)
@@ -273,12 +265,83 @@ class Student(nn.Module):
         self.kote = nn.Linear(config.hidden_size, n_kote)
         self.goemotions = nn.Linear(config.hidden_size, n_goemotions)
 
+    def whiten(self, ids: list[Tensor]) -> None:
+        """Start the hidden layer so that it sees how texts differ: what all states share is fifty times as large.
+
+        Args:
+            ids: batches of texts.
+        """
+        with torch.no_grad():
+            states = torch.cat([first_states(self.classifier.roberta, batch) for batch in ids])
+            dense = self.classifier.classifier.dense
+            weight = torch.randn_like(dense.weight) * 0.7 / math.sqrt(dense.in_features) / states.std(dim=0)
+            dense.weight.copy_(weight)
+            dense.bias.copy_(-weight @ states.mean(dim=0))
+
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the six, of KOTE's 44 and of GoEmotions' 28 labels, each shape (batch, n)."""
-        states = self.classifier.roberta(ids, attention_mask=(ids != PAD).long()).last_hidden_state
         head = self.classifier.classifier
-        pooled = torch.tanh(head.dense(head.dropout(states[:, 0])))
+        pooled = torch.tanh(head.dense(head.dropout(first_states(self.classifier.roberta, ids))))
         return head.out_proj(head.dropout(pooled)), self.kote(pooled), self.goemotions(pooled)
+
+
+def first_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
+    """The last layer's state of each text's first token, shape (batch, width)."""
+    states: Tensor = encoder(ids, attention_mask=(ids != PAD).long()).last_hidden_state[:, 0]
+    return states
+
+
+def distil(
+    encoder: RobertaModel, tokenizer: Tokenizer, texts: list[str], states: Floats, epochs: int, seed: int, kept: Path
+) -> RobertaModel:
+    """Teach the first layers of E5, in their new vocabulary, to say with their first token what all its layers say.
+
+    Args:
+        encoder: where to start from; is changed.
+        tokenizer: of the new vocabulary.
+        texts: any.
+        states: what E5 says of each, shape (n, ...); learned as deviations from the mean in standard deviations.
+        epochs: passes.
+        seed: of the order.
+        kept: file of the weights after the last whole epoch.
+
+    Returns:
+        The encoder.
+    """
+    flat = states.reshape(len(texts), -1)
+    wanted = torch.from_numpy((flat - flat.mean(axis=0)) / flat.std(axis=0))
+    torch.manual_seed(seed)
+    student = nn.ModuleDict({"encoder": encoder, "say": nn.Linear(encoder.config.hidden_size, wanted.shape[1])})
+    optimizer = torch.optim.AdamW(student.parameters(), 3e-4, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+    done = 0
+    if kept.exists():
+        state = torch.load(kept, weights_only=True)
+        student.load_state_dict(state["student"])
+        optimizer.load_state_dict(state["optimizer"])
+        done = state["epochs"]
+    for epoch in range(done, epochs):
+        rng = np.random.default_rng([seed, epoch])
+        plan = list(batches(encode(tokenizer, heard(texts, 0.3, rng)), 3_000, rng))
+        bar, total = tqdm(plan, desc=f"distillation {epoch + 1}/{epochs}", unit="batch", mininterval=5), 0.0
+        student.train()
+        for step, (rows, batch) in enumerate(bar):
+            progress = (epoch + step / len(plan)) / epochs
+            optimizer.param_groups[0]["lr"] = 3e-4 * min(
+                progress * epochs * 10, 0.5 + 0.5 * math.cos(math.pi * progress)
+            )
+            with autocast():
+                said = student["say"](first_states(encoder, batch))
+            loss = functional.mse_loss(said.float(), wanted[rows])
+            total += loss.item()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            optimizer.step()
+            bar.set_postfix(loss=f"{total / (step + 1):.3f}", refresh=False)
+        state = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "epochs": epoch + 1}
+        torch.save(state, kept.with_suffix(".tmp"))
+        kept.with_suffix(".tmp").replace(kept)
+    return encoder
 
 
 def fine_tune(
@@ -304,11 +367,13 @@ def fine_tune(
     """
     torch.manual_seed(seed)
     student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout)
-    torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
+    student.whiten([batch for _, batch in batches(encode(tokenizer, lessons.texts[:1_500]), 4_000, rng)])
     average = copy.deepcopy(student).eval()
+    body = list(student.classifier.roberta.parameters())
+    heads = [p for name, p in student.named_parameters() if not name.startswith("classifier.roberta.")]
     optimizer = torch.optim.AdamW(
-        student.parameters(), recipe.learning_rate, weight_decay=0.02, betas=(0.9, 0.98), fused=True
+        [{"params": body}, {"params": heads}], weight_decay=0.01, betas=(0.9, 0.98), fused=True
     )
     kote, goemotions, six = map(torch.from_numpy, (lessons.kote, lessons.goemotions, lessons.six))
     weights = torch.from_numpy(lessons.weights)
@@ -319,13 +384,15 @@ def fine_tune(
     step = 0
     for epoch in bar:
         chosen = np.concatenate([others, rng.permutation(translated)[:GOEMOTIONS_PER_EPOCH]])
-        ids = encode(tokenizer, heard([lessons.texts[row] for row in chosen], 0.3, rng), dropout=0.1)
+        ids = encode(tokenizer, heard([lessons.texts[row] for row in chosen], 0.3, rng))
         plan = list(batches(ids, BATCH_TOKENS, rng))
         student.train()
         for place, (rows, batch) in enumerate(plan):
             progress = (epoch + place / len(plan)) / epochs
-            warm = min(1.0, progress * epochs * 2)
-            optimizer.param_groups[0]["lr"] = recipe.learning_rate * warm * (0.52 + 0.48 * math.cos(math.pi * progress))
+            warm = min(1.0, progress * epochs * 4)
+            rate = recipe.learning_rate * warm * (0.52 + 0.48 * math.cos(math.pi * progress))
+            for group, faster in zip(optimizer.param_groups, (1.0, HEADS_FASTER), strict=True):
+                group["lr"] = rate * faster
             with autocast():
                 scores = student(batch)
             at = chosen[rows]
@@ -341,7 +408,7 @@ def fine_tune(
             nn.utils.clip_grad_norm_(student.parameters(), 1.0)
             optimizer.step()
             step += 1
-            decay = min(0.995, step / (step + 10))
+            decay = min(0.99, step / (step + 10))
             with torch.no_grad():
                 for mean, value in zip(average.parameters(), student.parameters(), strict=True):
                     mean.lerp_(value, 1 - decay)

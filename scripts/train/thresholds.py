@@ -1,9 +1,11 @@
 """Measure where a speech model's confidence stops meaning anything, and what the evidence of real speech looks like.
 
-    python scripts/train/thresholds.py SET... [--model models/embedded/speech]
+    python scripts/train/thresholds.py SET... [--foreign SET...] [--model models/embedded/speech] [--out FOLDER]
 
-Each SET is a folder that `sets.py` made. A clip whose text is not given counts as misheard, whatever is heard in it.
-Writes `thresholds.json`, which the service reads, and `confidence.svg` beside the model.
+Each SET is a list of clips that `sets.py` made, or the folder of one; those after `--foreign` are in another language
+than Korean. A clip whose text is not given counts as misheard, whatever is heard in it. Writes `thresholds.json`, which
+the service reads when it lies beside the model, and `confidence.svg`. Of a multilingual model it also says how many
+clips would get the warning `unexpected_language` at several thresholds.
 """
 
 import argparse
@@ -25,6 +27,8 @@ from maeum.evaluation.transcripts import character_error_rate
 from maeum.evidence import confidence, syllables_per_second
 from maeum.stages import Failure, SpeechItem
 
+LANGUAGE = "ko"
+LANGUAGE_PROBS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 MISHEARD_CER = 0.3
 BATCH = 16
 
@@ -38,16 +42,20 @@ class Heard:
     cer: float
     no_speech_probs: tuple[float, ...]
     syllables_per_s: float
+    language: tuple[str, float] | None
 
 
-def hear(engine: SpeechEngine, folder: Path) -> list[Heard]:
+def hear(engine: SpeechEngine, path: Path, at_most: int | None) -> list[Heard]:
     """Transcribe a set; clips in which nothing is heard give nothing."""
-    with (folder / "clips.csv").open(encoding="utf-8", newline="") as stream:
+    path = path / "clips.csv" if path.is_dir() else path
+    name = path.parent.name if path.name == "clips.csv" else path.stem
+    with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
+    rows = rows[:: max(1, len(rows) // at_most)] if at_most else rows  # over the whole set, which may be sorted
     found = []
-    for start in tqdm(range(0, len(rows), BATCH), desc=folder.name, leave=False, mininterval=5):
+    for start in tqdm(range(0, len(rows), BATCH), desc=name, leave=False, mininterval=5):
         part = rows[start : start + BATCH]
-        items = [SpeechItem(decode((folder / row["path"]).read_bytes()).to_pcm16(), "ko") for row in part]
+        items = [SpeechItem(decode((path.parent / row["path"]).read_bytes()).to_pcm16(), LANGUAGE) for row in part]
         for row, transcript in zip(part, engine.transcribe(items), strict=True):
             if isinstance(transcript, Failure):
                 raise RuntimeError(transcript.message)
@@ -57,13 +65,14 @@ def hear(engine: SpeechEngine, folder: Path) -> list[Heard]:
             cer = character_error_rate(row["text"], transcript.text) if row.get("text") else 1.0
             found.append(
                 Heard(
-                    folder.name,
+                    name,
                     sure,
                     1.0 if cer is None else cer,
                     tuple(segment.no_speech_prob for segment in transcript.segments),
                     syllables_per_second(
                         transcript.segments, sum(end - start for start, end in transcript.speech_spans)
                     ),
+                    transcript.heard_language,
                 )
             )
     return found
@@ -95,6 +104,17 @@ def evidence(heard: list[Heard], name: str) -> dict[str, float]:
     return {"transcripts": len(understood)} | {key: round(value, 4) for key, value in reached.items()}
 
 
+def languages(heard: list[Heard], foreign: frozenset[str]) -> dict[str, object]:
+    """Share of clips that get `unexpected_language` at each threshold, Korean ones and those of other languages."""
+    found: dict[str, object] = {}
+    for kind, is_foreign in (("korean", False), ("foreign", True)):
+        asked = [one.language for one in heard if one.language and (one.set in foreign) == is_foreign]
+        probs = np.array([prob if language != LANGUAGE else 0.0 for language, prob in asked])
+        shares = {str(limit): round(float((probs >= limit).mean()), 4) for limit in LANGUAGE_PROBS}
+        found[kind] = {"clips": len(asked), "warned_at": shares}
+    return found
+
+
 def draw(heard: list[Heard], threshold: float, path: Path) -> None:
     """Every transcript as a point, and the error rate of those that get no warning over the threshold."""
     sure, cer = np.array([one.confidence for one in heard]), np.minimum(1.2, [one.cer for one in heard])
@@ -122,17 +142,26 @@ def main() -> None:
     """Read the arguments, measure, write."""
     parser = argparse.ArgumentParser(description="Measure the thresholds of a speech model.")
     parser.add_argument("sets", type=Path, nargs="+", metavar="SET")
+    parser.add_argument("--foreign", type=Path, nargs="+", metavar="SET", default=[])
+    parser.add_argument("--at-most", type=int, metavar="N", help="clips of each set, spread over it; default: all")
     parser.add_argument("--model", type=Path, default=Path("models/embedded/speech"))
+    parser.add_argument("--out", type=Path, help="default: the model's folder")
     arguments = parser.parse_args()
+    out = arguments.out or arguments.model
+    out.mkdir(parents=True, exist_ok=True)
     engine = SpeechEngine(arguments.model)
-    heard = [one for folder in arguments.sets for one in hear(engine, folder)]
+    heard = [one for path in arguments.sets for one in hear(engine, path, arguments.at_most)]
+    others = [one for path in arguments.foreign for one in hear(engine, path, arguments.at_most)]
+    heard += others
     threshold, figures = choose(heard)
     measured: dict[str, object] = {"misheard_means_cer_above": MISHEARD_CER}
     measured |= {name: round(value, 4) for name, value in figures.items()}
     measured["understood"] = {name: evidence(heard, name) for name in dict.fromkeys(one.set for one in heard)}
+    if any(one.language for one in heard):
+        measured["unexpected_language"] = languages(heard, frozenset(one.set for one in others))
     text = json.dumps({"low_confidence": threshold, "measured": measured}, indent=1)
-    (arguments.model / "thresholds.json").write_text(text + "\n", encoding="utf-8")
-    draw(heard, threshold, arguments.model / "confidence.svg")
+    (out / "thresholds.json").write_text(text + "\n", encoding="utf-8")
+    draw(heard, threshold, out / "confidence.svg")
     print(text)
 
 
