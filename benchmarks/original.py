@@ -87,8 +87,11 @@ class Original:
         soundfile.write(path, samples, _SAMPLE_RATE_HZ, subtype="FLOAT")
         return path
 
-    def transcribe(self, audio: Path | NDArray[np.float32], lang: str = "ko") -> str:
-        """Text of a recording: a file, or float32 samples at 16 kHz with shape (n,)."""
+    def transcribe(self, audio: Path | NDArray[np.float32], lang: str = "ko", word_times: bool = True) -> str:
+        """Text of a recording: a file, or float32 samples at 16 kHz with shape (n,).
+
+        Word times change it now and then: faster-whisper goes on after the last word, not at the end of the window.
+        """
         segments, _ = self._whisper.transcribe(
             str(audio) if isinstance(audio, Path) else audio,
             language=lang if self._whisper.model.is_multilingual else None,
@@ -96,7 +99,7 @@ class Original:
             vad_filter=True,
             temperature=0,
             condition_on_previous_text=False,
-            word_timestamps=True,
+            word_timestamps=word_times,
         )
         return unicodedata.normalize("NFC", "".join(segment.text for segment in segments)).strip()
 

@@ -36,6 +36,7 @@ def _measure(run: Run, name: str, size: str) -> list[Figure]:
     language = min(engine.languages)
     items: list[SpeechItem] = []
     same: list[bool] = []
+    same_without: list[bool] = []
     texts: list[str] = []
 
     def together(number: int) -> float:
@@ -51,6 +52,8 @@ def _measure(run: Run, name: str, size: str) -> list[Figure]:
         heard: list[str] = []
         duration_s = seconds(lambda: heard.extend(original.transcribe(_samples(item), language) for item in items))
         same.extend(one == other for one, other in zip(texts, heard, strict=True))
+        plain = [original.transcribe(_samples(item), language, word_times=False) for item in items]
+        same_without.extend(one == other for one, other in zip(texts, plain, strict=True))
         return duration_s
 
     a, b = alternate([together, one_by_one], run.rounds, report=run.say)
@@ -58,6 +61,7 @@ def _measure(run: Run, name: str, size: str) -> list[Figure]:
     return [
         ratio(f"{name}, {CLIPS} clips of 10 s: times as fast", a, b, "s", target=target, inverse=True),
         Figure(f"{name}: same text", statistics.mean(same), "", target=1.0),
+        Figure(f"{name}: same text, where B computes no word times", statistics.mean(same_without), "", target=1.0),
     ]
 
 
