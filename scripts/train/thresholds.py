@@ -1,11 +1,10 @@
 """Measure where a speech model's confidence stops meaning anything, and what the evidence of real speech looks like.
 
-    python scripts/train/thresholds.py SET... [--foreign SET...] [--model models/embedded/speech] [--out FOLDER]
+    python scripts/train/thresholds.py SET... [--model models/embedded/speech] [--out FOLDER]
 
-Each SET is a list of clips that `sets.py` made, or the folder of one; those after `--foreign` are in another language
-than Korean. A clip whose text is not given counts as misheard, whatever is heard in it. Writes `thresholds.json`, which
-the service reads when it lies beside the model, and `confidence.svg`. Of a multilingual model it also says how many
-clips would get the warning `unexpected_language` at several thresholds.
+Each SET is a list of clips that `sets.py` made, or the folder of one. A clip whose text is not given counts as
+misheard, whatever is heard in it. Writes `thresholds.json`, which the service reads when it lies beside the model, and
+`confidence.svg`. Of a multilingual model it also says in how many clips it hears another language than Korean.
 """
 
 import argparse
@@ -104,14 +103,13 @@ def evidence(heard: list[Heard], name: str) -> dict[str, float]:
     return {"transcripts": len(understood)} | {key: round(value, 4) for key, value in reached.items()}
 
 
-def languages(heard: list[Heard], foreign: frozenset[str]) -> dict[str, object]:
-    """Share of clips that get `unexpected_language` at each threshold, Korean ones and those of other languages."""
+def languages(heard: list[Heard]) -> dict[str, object]:
+    """Share of each set's clips in which another language than Korean is heard with at least each probability."""
     found: dict[str, object] = {}
-    for kind, is_foreign in (("korean", False), ("foreign", True)):
-        asked = [one.language for one in heard if one.language and (one.set in foreign) == is_foreign]
+    for name in dict.fromkeys(one.set for one in heard):
+        asked = [one.language for one in heard if one.language and one.set == name]
         probs = np.array([prob if language != LANGUAGE else 0.0 for language, prob in asked])
-        shares = {str(limit): round(float((probs >= limit).mean()), 4) for limit in LANGUAGE_PROBS}
-        found[kind] = {"clips": len(asked), "warned_at": shares}
+        found[name] = {str(limit): round(float((probs >= limit).mean()), 4) for limit in LANGUAGE_PROBS}
     return found
 
 
@@ -142,7 +140,6 @@ def main() -> None:
     """Read the arguments, measure, write."""
     parser = argparse.ArgumentParser(description="Measure the thresholds of a speech model.")
     parser.add_argument("sets", type=Path, nargs="+", metavar="SET")
-    parser.add_argument("--foreign", type=Path, nargs="+", metavar="SET", default=[])
     parser.add_argument("--at-most", type=int, metavar="N", help="clips of each set, spread over it; default: all")
     parser.add_argument("--model", type=Path, default=Path("models/embedded/speech"))
     parser.add_argument("--out", type=Path, help="default: the model's folder")
@@ -151,14 +148,12 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     engine = SpeechEngine(arguments.model)
     heard = [one for path in arguments.sets for one in hear(engine, path, arguments.at_most)]
-    others = [one for path in arguments.foreign for one in hear(engine, path, arguments.at_most)]
-    heard += others
     threshold, figures = choose(heard)
     measured: dict[str, object] = {"misheard_means_cer_above": MISHEARD_CER}
     measured |= {name: round(value, 4) for name, value in figures.items()}
     measured["understood"] = {name: evidence(heard, name) for name in dict.fromkeys(one.set for one in heard)}
     if any(one.language for one in heard):
-        measured["unexpected_language"] = languages(heard, frozenset(one.set for one in others))
+        measured["another_language_heard"] = languages(heard)
     text = json.dumps({"low_confidence": threshold, "measured": measured}, indent=1)
     (out / "thresholds.json").write_text(text + "\n", encoding="utf-8")
     draw(heard, threshold, out / "confidence.svg")

@@ -98,7 +98,7 @@ def test_confidence_counts_by_length_and_not_at_all_without_words() -> None:
         (Transcript("a", (segment(ratio=2.5),)), ("low_confidence",)),
         (Transcript("a"), ()),
         (Transcript("a", (segment(),), heard_language=("ko", 0.9)), ()),
-        (Transcript("a", (segment(),), heard_language=("en", 0.4)), ()),
+        (Transcript("a", (segment(),), heard_language=("en", 0.55)), ()),
         (Transcript("a", (segment(),), heard_language=("en", 0.6)), ("unexpected_language",)),
         (
             Transcript("a", (segment(logprob=-2),), heard_language=("ja", 0.9)),
