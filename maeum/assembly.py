@@ -109,7 +109,7 @@ def load_speech(settings: Settings) -> SpeechEngine:
     from maeum.engines.speech import SpeechEngine
 
     folder = resolve("speech", settings).path
-    device = _device_of_ctranslate2(settings)
+    device = device_of_ctranslate2(settings)
     threads = settings.speech_threads or available_cores()
     workers = 1 if device == "cuda" else settings.speech_workers or _speech_workers(folder, threads)
     engine = SpeechEngine(
@@ -140,7 +140,7 @@ def load_text(settings: Settings) -> TextEngine:
 
     engine = TextEngine(
         resolve("text", settings).path,
-        device=_device_of_torch(settings),
+        device=device_of_torch(settings),
         threads=settings.text_threads or available_cores(),
         precision=settings.text_precision,
     )
@@ -152,12 +152,13 @@ def load_voice(settings: Settings) -> VoiceEngine:
     """Load the voice model and let it answer once."""
     from maeum.engines.voice import VoiceEngine
 
-    engine = VoiceEngine(resolve("voice", settings).path, device=_device_of_torch(settings))
+    engine = VoiceEngine(resolve("voice", settings).path, device=device_of_torch(settings))
     engine.warm_up()
     return engine
 
 
-def _device_of_torch(settings: Settings) -> str:
+def device_of_torch(settings: Settings) -> str:
+    """Where the text and the voice model run: `cpu` or `cuda`."""
     import torch
 
     if settings.device == "auto":
@@ -165,7 +166,8 @@ def _device_of_torch(settings: Settings) -> str:
     return settings.device
 
 
-def _device_of_ctranslate2(settings: Settings) -> str:
+def device_of_ctranslate2(settings: Settings) -> str:
+    """Where the speech model runs: `cpu`, in 8 bits, or `cuda`, in float16."""
     import ctranslate2
 
     if settings.device == "auto":

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from maeum.assembly import device_of_ctranslate2, device_of_torch
 from maeum.errors import InvalidManifest
 from maeum.model_files import FileEntry, choose_files
 from maeum.models import ModelFolder
@@ -21,11 +22,15 @@ from maeum.stages import Probabilities
 JOURNAL_NAME = "predictions.jsonl"
 PACKAGE_DIR = PROJECT_DIR / "maeum"
 
+# What computes; faster-whisper also brings the weights of the voice activity detection.
+_LIBRARIES = ("av", "ctranslate2", "faster-whisper", "numpy", "soundfile", "soxr", "torch", "transformers")
+
 # All others may change what the models give. Weights, projection and calibration come after the models.
 _SETTINGS_WITHOUT_EFFECT = frozenset(
     {
         *("profile", "speech_model", "text_model", "voice_model", "models_dir"),  # the models' files are hashed
-        *("device", "speech_threads", "speech_workers", "text_threads"),
+        "device",  # what it comes to counts
+        *("speech_threads", "speech_workers", "text_threads"),
         *("text_weight", "voice_weight", "projection_file", "calibration"),
         *("max_upload_bytes", "max_duration_s", "max_in_flight", "request_timeout_s", "max_latency_ms"),
         *("speech_batch", "text_batch", "voice_batch"),
@@ -68,8 +73,8 @@ def recipe(settings: Settings, folders: Mapping[ModelKind, ModelFolder], package
     return _digest(
         {
             "code": {str(path.relative_to(package)): FileEntry.of(path).sha256 for path in _sources(package)},
-            # It brings the weights of the voice activity detection.
-            "faster-whisper": version("faster-whisper"),
+            "libraries": {name: version(name) for name in _LIBRARIES},
+            "devices": [device_of_torch(settings), device_of_ctranslate2(settings)],
             "settings": settings.model_dump(mode="json", exclude=set(_SETTINGS_WITHOUT_EFFECT)),
             "models": {kind: _fingerprint(folder) for kind, folder in folders.items()},
         }

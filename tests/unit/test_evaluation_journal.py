@@ -84,10 +84,19 @@ def test_other_weights_make_another_recipe(tmp_path: Path, kind: ModelKind, name
     assert recipe(Settings(), {kind: folder}) != first
 
 
-def test_another_faster_whisper_makes_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_libraries_make_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     first = recipe(Settings(), {})
     monkeypatch.setattr("maeum.evaluation.journal.version", lambda name: f"{name} of tomorrow")
     assert recipe(Settings(), {}) != first
+
+
+def test_another_device_makes_another_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = recipe(Settings(device="cpu"), {})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 0)
+    assert recipe(Settings(device="auto"), {}) == first
+    monkeypatch.setattr("ctranslate2.get_cuda_device_count", lambda: 1)
+    assert recipe(Settings(device="auto"), {}) != first
 
 
 @pytest.mark.parametrize(
