@@ -11,7 +11,6 @@ from functools import cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.fft import rfft
 
 from maeum.decoding import SAMPLE_RATE_HZ, Waveform
 
@@ -51,6 +50,8 @@ def mfcc(waveform: Waveform, n_frames: int | None = None) -> Floats:
 
 def _mel_power(samples: Floats, numbers: NDArray[np.intp]) -> Floats:
     """Power in each mel band of the frames with these numbers: (n, 128). Frames are centred at their hop."""
+    from scipy.fft import rfft  # here, because the runners start sooner without it
+
     mel = np.empty((len(numbers), _N_MELS), np.float32)
     for first in range(0, len(numbers), _FRAMES_AT_ONCE):
         chosen = numbers[first : first + _FRAMES_AT_ONCE]
