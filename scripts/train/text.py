@@ -48,7 +48,8 @@ LAYERS = 4
 DISTILLATION_EPOCHS = 5
 SELECTION_PARTS = 3
 """Of kote_val; each part's logits come from a student of the others."""
-SMALL_FLOAT = torch.float8_e4m3fn
+STORED = torch.float8_e4m3fn
+"""What the matrices are rounded to in the file."""
 DIARY_PER_LABEL = 250
 
 
@@ -142,9 +143,7 @@ def save(model: RobertaForSequenceClassification, tokenizer: Tokenizer, out: Pat
     model.config.id2label = dict(enumerate(LABELS))
     model.config.label2id = {label: index for index, label in enumerate(LABELS)}
     model.config.problem_type = "single_label_classification"
-    state = {
-        name: tensor.to(SMALL_FLOAT) if tensor.ndim == 2 else tensor for name, tensor in model.state_dict().items()
-    }
+    state = {name: tensor.to(STORED) if tensor.ndim == 2 else tensor for name, tensor in model.state_dict().items()}
     model.save_pretrained(out, state_dict=state)
     save_tokenizer(tokenizer, out)
 

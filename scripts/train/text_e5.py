@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from precision import autocast
 from text_data import Floats
-from text_vocabulary import MAX_TOKENS, PAD, UNKNOWN, batches
+from text_vocabulary import END, MAX_TOKENS, PAD, START, UNKNOWN, batches
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 from tqdm import tqdm
@@ -112,9 +112,9 @@ class E5:
             intermediate_size=self._inner,
             max_position_embeddings=MAX_TOKENS + 2,  # RoBERTa's positions begin at the padding id + 1
             type_vocab_size=1,
-            bos_token_id=0,
+            bos_token_id=START,
             pad_token_id=PAD,
-            eos_token_id=2,
+            eos_token_id=END,
             layer_norm_eps=1e-12,
             hidden_dropout_prob=0.1,
             attention_probs_dropout_prob=0.0,
@@ -153,9 +153,9 @@ class E5:
             described: Floats = np.load(kept).astype(np.float32)
             return described
         encodings = self.tokenizer().encode_batch([_PREFIX + text for text in texts])
-        seen = sorted({0, PAD, 2, UNKNOWN, *(piece for encoding in encodings for piece in encoding.ids)})
+        seen = sorted({START, PAD, END, UNKNOWN, *(piece for encoding in encodings for piece in encoding.ids)})
         new = {piece: token for token, piece in enumerate(seen)}
-        ids = [[0, *(new[piece] for piece in encoding.ids[:126]), 2] for encoding in encodings]
+        ids = [[START, *(new[piece] for piece in encoding.ids[:126]), END] for encoding in encodings]
         model = self.encoder(np.array(seen))
         model.train(mode=False)
         states = np.zeros((len(texts), len(DESCRIBED), self.width), np.float16)
