@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import aiohttp
 
@@ -77,34 +79,55 @@ async def _closed_loop(url: str, clips: Iterator[bytes], clients: int, for_s: fl
     return load
 
 
-def open_loop(url: str, clips: Sequence[bytes], per_s: float, idle_url: str, seed: int) -> tuple[Load, Load]:
-    """Send clips at random moments, as independent users do, and beside them GET a route that does nothing.
+def random_arrivals(per_s: float, n: int, seed: int) -> list[float]:
+    """Moments, in seconds, at which independent users come: the gaps are exponential, `per_s` arrivals a second."""
+    rng = random.Random(seed)
+    return list(accumulate(rng.expovariate(per_s) for _ in range(n)))
+
+
+def ideal_latencies(arrivals_s: Sequence[float], servers: int, service_s: float) -> list[float]:
+    """Latencies of a perfect queue: who comes first is served first, each takes equally long, nothing else costs time.
+
+    No order of serving and no quicker machine changes what these have to each other at a given utilisation; only work
+    that is cheaper together does.
+
+    Args:
+        arrivals_s: in order.
+        servers: how many are served at once.
+        service_s: seconds that each takes.
+    """
+    free_s = [0.0] * servers
+    latencies = []
+    for arrival_s in arrivals_s:
+        end_s = max(heapq.heappop(free_s), arrival_s) + service_s
+        heapq.heappush(free_s, end_s)
+        latencies.append(end_s - arrival_s)
+    return latencies
+
+
+def open_loop(url: str, clips: Sequence[bytes], arrivals_s: Sequence[float], idle_url: str) -> tuple[Load, Load]:
+    """Send clips at given moments, whether or not answers come, and beside them GET a route that does nothing.
 
     Args:
         url: takes a multipart form with a `file`.
         clips: audio files, one a request.
-        per_s: mean arrivals a second; the gaps between them are exponential.
+        arrivals_s: seconds from now at which each is sent.
         idle_url: asked ten times a second.
-        seed: of the gaps.
 
     Returns:
         How the clips went, and how the other route did.
     """
-    return asyncio.run(_open_loop(url, clips, per_s, idle_url, random.Random(seed)))
+    return asyncio.run(_open_loop(url, clips, arrivals_s, idle_url))
 
 
-async def _open_loop(
-    url: str, clips: Sequence[bytes], per_s: float, idle_url: str, rng: random.Random
-) -> tuple[Load, Load]:
+async def _open_loop(url: str, clips: Sequence[bytes], arrivals_s: Sequence[float], idle_url: str) -> tuple[Load, Load]:
     load, idle = Load(), Load()
     start = time.perf_counter()
     async with _session() as session, asyncio.TaskGroup() as group:
         beside = group.create_task(_ask_for_ever(session, idle_url, idle))
-        due = start
         sent = []
-        for clip in clips:
-            due += rng.expovariate(per_s)
-            await asyncio.sleep(due - time.perf_counter())
+        for clip, due_s in zip(clips, arrivals_s, strict=True):
+            await asyncio.sleep(start + due_s - time.perf_counter())
             sent.append(group.create_task(_send(session, url, clip, load)))
         await asyncio.wait(sent)
         beside.cancel()

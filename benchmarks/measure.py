@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
@@ -80,6 +80,7 @@ class Figure:
         ab_unit: unit of `a` and `b`.
         target: bound for `value`, None where the figure only explains others.
         better: which side of the target is the good one.
+        limit: whether it says what another figure's target cannot get past, and so belongs beside it.
     """
 
     case: str
@@ -92,6 +93,7 @@ class Figure:
     ab_unit: str = ""
     target: float | None = None
     better: Literal["higher", "lower"] = "higher"
+    limit: bool = False
 
     @property
     def met(self) -> bool | None:
@@ -102,7 +104,7 @@ class Figure:
 
     def as_json(self) -> dict[str, Any]:
         """For a results file: four significant digits, empty fields left out."""
-        fields = {k: _short(v) for k, v in asdict(self).items() if v is not None and v != ""}
+        fields = {k: _short(v) for k, v in asdict(self).items() if v is not None and v != "" and v is not False}
         return fields if self.target is None else {**fields, "met": self.met}
 
 
@@ -115,6 +117,7 @@ def ratio(
     target: float | None = None,
     better: Literal["higher", "lower"] = "higher",
     inverse: bool = False,
+    limit: bool = False,
 ) -> Figure:
     """Median over the rounds of A over B, with the least and the greatest round.
 
@@ -126,9 +129,10 @@ def ratio(
         target: bound for the ratio.
         better: which side of it is the good one.
         inverse: B over A instead, which is how much faster A is where both are times.
+        limit: as in `Figure`.
     """
     ratios = [y / x if inverse else x / y for x, y in zip(a, b, strict=True)]
-    return _paired(case, ratios, "x", a, b, ab_unit, target, better)
+    return replace(_paired(case, ratios, "x", a, b, ab_unit, target, better), limit=limit)
 
 
 def difference(

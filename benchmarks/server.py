@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.load import Load, closed_loop
 from benchmarks.suite import WORK_DIR, Run
 from maeum.settings import PROJECT_DIR
 
@@ -81,6 +82,31 @@ class Server:
         finally:
             done.set()
             watcher.join()
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a server did with some clips, and the CPU-seconds of all its processes meanwhile."""
+
+    load: Load
+    cpu_s: float
+
+    @property
+    def cpu_s_per_clip(self) -> float:
+        """CPU-seconds for each answer with status 200."""
+        return self.cpu_s / len(self.load.latencies_s)
+
+    @property
+    def cores_in_use(self) -> float:
+        """How many cores were busy, on average."""
+        return self.cpu_s / self.load.duration_s
+
+
+def send_measured(server: Server, clips: Iterable[bytes], clients: int) -> Sent:
+    """Send every clip once from so many clients."""
+    before = server.cpu_seconds()
+    load = closed_loop(server.analyze_url, clips, clients)
+    return Sent(load, server.cpu_seconds() - before)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from benchmarks.inputs import StageInputs
-from benchmarks.load import closed_loop
 from benchmarks.measure import Figure, alternate, ratio
-from benchmarks.server import maeum_server
+from benchmarks.server import maeum_server, send_measured
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech, load_text, load_voice
 from maeum.memory import keep_freed_memory
@@ -37,10 +36,9 @@ def run(run: Run) -> list[Figure]:
         def served(number: int) -> float:
             nonlocal failures
             clips[:] = run.clips.take(run.scaled(CLIPS[run.profile]) if number >= 0 else WARM_UP_CLIPS)
-            before = server.cpu_seconds()
-            load = closed_loop(server.analyze_url, clips, CLIENTS)
-            failures += load.failures
-            return (server.cpu_seconds() - before) / len(load.latencies_s)
+            sent = send_measured(server, clips, CLIENTS)
+            failures += sent.load.failures
+            return sent.cpu_s_per_clip
 
         def alone(number: int) -> float:
             inputs = StageInputs()

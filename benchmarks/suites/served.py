@@ -3,32 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
-from benchmarks.load import Load, closed_loop
 from benchmarks.measure import Figure, alternate, ratio
-from benchmarks.server import Server, maeum_server, peer_server
+from benchmarks.server import Sent, Server, maeum_server, peer_server, send_measured
 from benchmarks.suite import Run, Suite
 
 CLIENTS = 16
 # A client's four, or two where each takes seconds.
 CLIPS = {"embedded": 64, "production-shapes": 32}
-
-
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """How one server did in one round."""
-
-    load: Load
-    cpu_s: float
-
-    @property
-    def cpu_s_per_clip(self) -> float:
-        return self.cpu_s / len(self.load.latencies_s)
-
-    @property
-    def cores_in_use(self) -> float:
-        return self.cpu_s / self.load.duration_s
 
 
 def run(run: Run) -> list[Figure]:
@@ -37,14 +19,13 @@ def run(run: Run) -> list[Figure]:
     with maeum_server(run) as ours, peer_server("flask", run) as theirs:
         clips: list[bytes] = []
 
-        def send(server: Server) -> _Sent:
+        def send(server: Server) -> Sent:
             nonlocal failures
-            before = server.cpu_seconds()
-            load = closed_loop(server.analyze_url, clips, CLIENTS)
-            failures += load.failures
-            return _Sent(load, server.cpu_seconds() - before)
+            sent = send_measured(server, clips, CLIENTS)
+            failures += sent.load.failures
+            return sent
 
-        def together(number: int) -> _Sent:
+        def together(number: int) -> Sent:
             clips[:] = run.clips.take(run.scaled(CLIPS[run.profile]) if number >= 0 else CLIENTS)
             return send(ours)
 

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import load, results
 from benchmarks.clips import sentence
-from benchmarks.load import Load, closed_loop
+from benchmarks.load import Load, closed_loop, ideal_latencies, random_arrivals
 from benchmarks.measure import Figure, alternate, difference, percentile, ratio
 from benchmarks.server import Server, cpu_seconds
 from benchmarks.suites import SUITES
@@ -167,6 +167,26 @@ def test_a_request_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPatc
         sent = closed_loop(f"http://127.0.0.1:{silent.getsockname()[1]}", [b"one", b"two"], 1)
 
     assert (sent.failures, sent.latencies_s) == (2, [])
+
+
+def test_a_perfect_queue_serves_who_comes_first_on_every_core() -> None:
+    assert ideal_latencies([0.0, 0.0, 0.0, 0.5, 9.0], servers=2, service_s=1.0) == [1.0, 1.0, 2.0, 1.5, 1.0]
+
+
+def test_random_arrivals_come_in_order_and_as_often_as_asked() -> None:
+    arrivals_s = random_arrivals(4.0, 4_000, seed=0)
+
+    assert arrivals_s == sorted(arrivals_s) == random_arrivals(4.0, 4_000, seed=0)
+    assert arrivals_s[-1] == pytest.approx(1_000, rel=0.05)
+
+
+def test_what_limits_a_suite_stands_beside_its_targets(tmp_path: Path) -> None:
+    figures = [Figure("fast", 2.0, "x", target=3.0), Figure("at best", 2.5, "x", limit=True), Figure("else", 1.0, "s")]
+    results.write(tmp_path, HEAD, figures)
+
+    lines = results.markdown_table(results.read(tmp_path, ["text"])).splitlines()
+
+    assert [line.split("|")[2].strip() for line in lines[-2:]] == ["fast", "at best"]
 
 
 def test_enough_clips_last_at_twice_the_rate() -> None:
