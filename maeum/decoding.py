@@ -27,6 +27,10 @@ _RATE_RANGE_HZ = (100, 768_000)
 _MAX_CHANNELS = 32
 # A length in seconds does not bound the work: silence of many channels at a high rate costs nearly no bytes.
 _MAX_SAMPLES_PER_S = 192_000 * 8  # over all channels, on average over the longest accepted recording
+# A FLAC frame of silence has 32 bytes and decodes to a megabyte; FFmpeg decodes all frames of a packet before any is
+# handed out. A container's packet holds one; in other frames' bytes the mark of a frame comes once in 32 KB by chance.
+_FLAC_MARKS = (b"\xff\xf8", b"\xff\xf9")
+_MAX_FLAC_MARKS, _BYTES_PER_FLAC_MARK = 16, 1 << 14
 _LEAST_FRAMES = 1024  # what a packet counts for at least: it costs its decoding even if it gives little or no sound
 # Float files may hold anything; past this the squares of an FFT overflow float32.
 _MAX_AMPLITUDE = 1e6
@@ -122,6 +126,8 @@ def _ffmpeg_blocks(data: bytes) -> Iterator[_Block]:
             # 8 on PyAV 18 reads more than there are (`AudioFrame.planes`), which ends the process.
             to_float = av.AudioResampler(format="flt")
             for packet in container.demux(audio=0):
+                if codec.name == "flac":
+                    _check_flac(bytes(packet))
                 frames = _decoded(packet)
                 if not frames:
                     yield 0, np.empty((0, max(1, codec.channels)), np.float32)
@@ -149,6 +155,11 @@ class _QuietBytesIO(io.BytesIO):
 def _check_channels(n_channels: int) -> None:
     if n_channels > _MAX_CHANNELS:
         raise UndecodableAudio(f"a recording of {n_channels} channels is not supported, only up to {_MAX_CHANNELS}")
+
+
+def _check_flac(packet: bytes) -> None:
+    if sum(map(packet.count, _FLAC_MARKS)) > _MAX_FLAC_MARKS + len(packet) // _BYTES_PER_FLAC_MARK:
+        raise UndecodableAudio("the file holds many FLAC frames in one packet, which no recorder writes")
 
 
 def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:

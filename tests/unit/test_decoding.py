@@ -65,12 +65,14 @@ def encode_with_ffmpeg(samples: Samples, rate_hz: int, container: str, codec: st
     with av.open(stream, mode="w", format=container) as output:
         track: Any = output.add_stream(codec, rate=rate_hz, layout="mono")
         track.bit_rate = 96_000
+        if codec == "flac":  # which has to be told
+            track.codec_context.format = "s16"
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="mono")
         frame.sample_rate = rate_hz
         resampler = av.AudioResampler(track.format, "mono", rate_hz, track.codec_context.frame_size or None)
         for part in (*resampler.resample(frame), *resampler.resample(None)):
             output.mux(track.encode(part))
-        output.mux(track.encode(None))
+        output.mux([packet for packet in track.encode(None) if packet.size])  # FLAC's last one has none
     return stream.getvalue()
 
 
@@ -155,6 +157,7 @@ def test_what_libsndfile_reads_equals_librosa(container: str, subtype: str, rate
         ("matroska", "pcm_s16le", 44_100, 0.001),
         ("asf", "wmav2", 44_100, 0.1),
         ("mov", "alac", 44_100, 0.001),
+        ("matroska", "flac", 48_000, 0.001),
     ],
 )
 def test_what_ffmpeg_reads_sounds_the_same(container: str, codec: str, rate_hz: int, delay_s: float) -> None:
@@ -429,6 +432,34 @@ def test_packets_cost_more_than_they_sound(damage: bool) -> None:
     data = in_matroska(np.zeros((4_000, 1), np.float32), 16_000, packet_samples=1, damage=damage)
     with pytest.raises(AudioTooLong, match="more samples than 2 s of 8 channels"):
         decode(data, max_duration_s=2.0)
+
+
+def test_flac_frames_packed_into_one_packet_do_not_fill_the_memory() -> None:
+    encoder: Any = av.CodecContext.create("flac", "w")
+    encoder.sample_rate, encoder.layout, encoder.format = 48_000, "7.1", "s16"
+    encoder.open()
+    silence = av.AudioFrame.from_ndarray(np.zeros((1, encoder.frame_size * 8), np.int16), format="s16", layout="7.1")
+    silence.sample_rate = 48_000
+    frames = [bytes(packet) for _ in range(40) for packet in encoder.encode(silence)]
+    stream = io.BytesIO()
+    with av.open(stream, mode="w", format="matroska") as output:
+        track: Any = output.add_stream("flac", rate=48_000, layout="7.1")
+        packet = av.Packet(b"".join(frames))
+        packet.stream, packet.pts, packet.dts, packet.time_base = track, 0, 0, Fraction(1, 1_000)
+        output.mux(packet)
+    data = stream.getvalue()
+    assert len(frames) == 40
+    assert len(data) < 3_000  # of 40 frames of 74 KB each; 25 MB would be 60 GB
+
+    with pytest.raises(UndecodableAudio, match="many FLAC frames in one packet"):
+        decode(data)
+
+
+def test_flac_of_noise_in_matroska_is_no_bomb() -> None:
+    # incompressible, so that marks of frames appear in it by chance
+    samples = np.random.default_rng(0).uniform(-0.9, 0.9, (96_000, 1)).astype(np.float32)
+
+    assert decode(encode_with_ffmpeg(samples, 96_000, "matroska", "flac")).duration_s == pytest.approx(1, abs=0.1)
 
 
 def test_ffmpegs_files_keep_the_limit_too() -> None:
