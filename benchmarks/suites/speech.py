@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from benchmarks.measure import Figure, alternate, ratio, seconds
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech
-from maeum.decoding import SAMPLE_RATE_HZ, Waveform
+from maeum.decoding import Waveform
 from maeum.memory import keep_freed_memory
+from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.stages import SpeechItem, Transcript
 
 CLIPS = 8

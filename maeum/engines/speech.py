@@ -24,10 +24,10 @@ from faster_whisper.transcribe import get_compression_ratio, get_suppressed_toke
 from faster_whisper.vad import SpeechTimestampsMap, VadOptions
 from numpy.typing import NDArray
 
-from maeum.decoding import SAMPLE_RATE_HZ
 from maeum.engines.vad import speech_chunks, speech_probabilities, to_float
 from maeum.errors import ModelInvalid
 from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, syllables_per_second
+from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.speech_languages import supported_languages
 from maeum.stages import Failure, Segment, SpeechItem, Transcript
 

@@ -13,7 +13,7 @@ from faster_whisper import vad
 from faster_whisper.vad import VadOptions
 from numpy.typing import NDArray
 
-from maeum.decoding import SAMPLE_RATE_HZ
+from maeum.resampling import SAMPLE_RATE_HZ
 
 FRAME = 512
 _CONTEXT = 64  # samples of the frame before that the model hears too

@@ -21,10 +21,10 @@ from maeum import __version__
 from maeum.cards import print_card, printable
 from maeum.cli import main
 from maeum.cli_analyze import FILES_IN_FLIGHT, analyze_files
-from maeum.decoding import SAMPLE_RATE_HZ
 from maeum.features import Baseline, Baselines
 from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection
 from maeum.pipeline import Pipeline
+from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.schemas import (
     AnalysisBody,
     EmotionBody,

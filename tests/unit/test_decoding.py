@@ -23,9 +23,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import maeum.decoding
-from maeum.decoding import SAMPLE_RATE_HZ, Waveform, decode
+import maeum.ffmpeg
+from maeum.decoding import Waveform, decode
 from maeum.errors import AudioTooLong, EmptyAudio, UndecodableAudio
+from maeum.resampling import SAMPLE_RATE_HZ
 
 Samples = NDArray[np.float32]
 
@@ -283,7 +284,7 @@ def test_a_session_description_listens_to_no_network() -> None:
         speaker.join()
 
 
-@pytest.mark.parametrize("name", maeum.decoding._FFMPEG_OPTIONS["format_whitelist"].split(","))
+@pytest.mark.parametrize("name", maeum.ffmpeg._OPTIONS["format_whitelist"].split(","))
 def test_ffmpeg_has_every_format_that_is_let_in(name: str) -> None:
     demuxer = av.ContainerFormat(name, "r")
     assert demuxer.is_input
@@ -432,34 +433,6 @@ def test_packets_cost_more_than_they_sound(damage: bool) -> None:
     data = in_matroska(np.zeros((4_000, 1), np.float32), 16_000, packet_samples=1, damage=damage)
     with pytest.raises(AudioTooLong, match="more samples than 2 s of 8 channels"):
         decode(data, max_duration_s=2.0)
-
-
-def test_flac_frames_packed_into_one_packet_do_not_fill_the_memory() -> None:
-    encoder: Any = av.CodecContext.create("flac", "w")
-    encoder.sample_rate, encoder.layout, encoder.format = 48_000, "7.1", "s16"
-    encoder.open()
-    silence = av.AudioFrame.from_ndarray(np.zeros((1, encoder.frame_size * 8), np.int16), format="s16", layout="7.1")
-    silence.sample_rate = 48_000
-    frames = [bytes(packet) for _ in range(40) for packet in encoder.encode(silence)]
-    stream = io.BytesIO()
-    with av.open(stream, mode="w", format="matroska") as output:
-        track: Any = output.add_stream("flac", rate=48_000, layout="7.1")
-        packet = av.Packet(b"".join(frames))
-        packet.stream, packet.pts, packet.dts, packet.time_base = track, 0, 0, Fraction(1, 1_000)
-        output.mux(packet)
-    data = stream.getvalue()
-    assert len(frames) == 40
-    assert len(data) < 3_000  # of 40 frames of 74 KB each; 25 MB would be 60 GB
-
-    with pytest.raises(UndecodableAudio, match="many FLAC frames in one packet"):
-        decode(data)
-
-
-def test_flac_of_noise_in_matroska_is_no_bomb() -> None:
-    # incompressible, so that marks of frames appear in it by chance
-    samples = np.random.default_rng(0).uniform(-0.9, 0.9, (96_000, 1)).astype(np.float32)
-
-    assert decode(encode_with_ffmpeg(samples, 96_000, "matroska", "flac")).duration_s == pytest.approx(1, abs=0.1)
 
 
 def test_ffmpegs_files_keep_the_limit_too() -> None:

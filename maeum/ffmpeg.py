@@ -1,0 +1,59 @@
+"""Files that libsndfile cannot read, decoded by FFmpeg; only in a process of its own, `maeum.ffmpeg_process`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from av import AudioFrame, Packet
+from av.audio.stream import AudioStream
+
+from maeum.errors import UndecodableAudio
+from maeum.resampling import Block, check_channels
+
+# FFmpeg's demuxers for what people record and upload, and no protocol: others read playlists (concat, hls), open
+# files by name or listen on the network (sdp).
+_OPTIONS = {
+    "format_whitelist": "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dsf,dss,dts,dv,eac3,flac,flv,loas,matroska,"
+    "mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,qcp,rm,tak,tta,voc,w64,wav,wv",
+    "protocol_whitelist": "",
+}
+
+
+def ffmpeg_blocks(data: bytes) -> Iterator[Block]:
+    """Decode the first audio track of a file.
+
+    Raises:
+        UndecodableAudio: there is none, or none that can be decoded.
+    """
+    try:
+        with av.open(io.BytesIO(data), "r", options=_OPTIONS, metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise UndecodableAudio("the file has no audio track")
+            codec = container.streams.audio[0].codec_context
+            if codec is None:  # PyAV's types say that it cannot be
+                raise UndecodableAudio("the file's audio track is of a kind that nothing here can decode")
+            check_channels(codec.channels)
+            # Packed or planar, of any width, becomes packed float32: a change of format, not of rate. Of planes, from
+            # 8 on PyAV 18 reads more than there are (`AudioFrame.planes`), which ends the process.
+            to_float = av.AudioResampler(format="flt")
+            for packet in container.demux(audio=0):
+                frames = _decoded(packet)
+                if not frames:
+                    yield 0, np.empty((0, max(1, codec.channels)), np.float32)
+                for frame in frames:
+                    check_channels(frame.layout.nb_channels)
+                    for converted in to_float.resample(frame):
+                        yield converted.sample_rate, converted.to_ndarray().reshape(-1, frame.layout.nb_channels)
+    except (av.FFmpegError, ValueError, OverflowError) as error:
+        raise UndecodableAudio("the file is not audio that can be decoded") from error
+
+
+def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:
+    """A packet's frames; one that is damaged has none and is skipped, as players do."""
+    try:
+        return packet.decode()
+    except av.error.InvalidDataError:
+        return []

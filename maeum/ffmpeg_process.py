@@ -1,0 +1,209 @@
+"""FFmpeg in processes of its own: a hostile file may crash it, hold it for ever or ask for all the memory there is.
+
+They start when they are needed, are used again, and end with this one. One that dies, or takes too long, takes one
+answer with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import resource
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import IO, BinaryIO
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from maeum.cores import available_cores
+from maeum.errors import AudioTooLong, EmptyAudio, MaeumError, UndecodableAudio
+from maeum.resampling import SAMPLE_RATE_HZ, collect
+from maeum.settings import PROJECT_DIR
+
+_TIMEOUT_S = 60.0
+"""A ten-minute recording takes one or two."""
+_MEMORY_BYTES = 512 * 2**20
+"""What decoding takes at most beside the file and its sound."""
+_READY = b"+"
+_REQUEST = struct.Struct("<Qd")  # bytes of the file that follows, longest recording in seconds
+_ANSWER = struct.Struct(
+    "<BQ"
+)  # 0 for samples or 1 + the index of an error, bytes of the samples or message that follow
+_ERRORS: tuple[type[MaeumError], ...] = (EmptyAudio, UndecodableAudio, AudioTooLong)
+
+_log = logging.getLogger(__name__)
+
+
+def decode_apart(data: bytes, max_duration_s: float) -> NDArray[np.float32]:
+    """Decode a file with FFmpeg in another process; safe to call from several threads.
+
+    Args:
+        data: the file.
+        max_duration_s: longest accepted recording in seconds.
+
+    Returns:
+        float32, shape (n_samples,), mono at 16 kHz.
+
+    Raises:
+        UndecodableAudio: not audio, or it crashed the decoder, or took more time or memory than a recording may.
+        AudioTooLong: as `maeum.resampling.collect`.
+    """
+    return _pool.decode(data, max_duration_s)
+
+
+class _Died(Exception):
+    """The process ended before it had answered."""
+
+
+class _Process:
+    """One process with FFmpeg, for one file at a time."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "maeum.ffmpeg_process"]
+        self._process = subprocess.Popen(
+            command, cwd=PROJECT_DIR, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        if self._answers.read(len(_READY)) != _READY:
+            raise RuntimeError("the process that decodes does not start")
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def decode(self, data: bytes, max_duration_s: float) -> NDArray[np.float32]:
+        timer = threading.Timer(_TIMEOUT_S, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            self._requests.write(_REQUEST.pack(len(data), max_duration_s))
+            self._requests.write(data)
+            self._requests.flush()
+            kind, size = _ANSWER.unpack(_read(self._answers, _ANSWER.size))
+            answer = _read(self._answers, size)
+        except BrokenPipeError as error:
+            raise _Died from error
+        finally:
+            timer.cancel()
+        if kind:
+            raise _ERRORS[kind - 1](answer.decode())
+        return np.frombuffer(answer, np.float32)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._requests, self._answers):
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+
+class _Pool:
+    """As many processes as there are cores, at most."""
+
+    def __init__(self) -> None:
+        self._idle: list[_Process] = []
+        self._places = threading.Semaphore(available_cores())
+
+    def decode(self, data: bytes, max_duration_s: float) -> NDArray[np.float32]:
+        with self._places:
+            process = self._take()
+            try:
+                samples = process.decode(data, max_duration_s)
+            except MaeumError:
+                self._idle.append(process)
+                raise
+            except _Died as error:
+                process.end()
+                _log.warning("event=decoder_died bytes=%d", len(data))
+                raise UndecodableAudio("the file is not audio that can be decoded") from error
+            except BaseException:  # it may still be answering
+                process.end()
+                raise
+            self._idle.append(process)
+            return samples
+
+    def _take(self) -> _Process:
+        while True:
+            try:
+                process = self._idle.pop()
+            except IndexError:
+                return _Process()
+            if process.alive:
+                return process
+            process.end()
+
+    def end(self) -> None:
+        while self._idle:
+            self._idle.pop().end()
+
+
+_pool = _Pool()
+_inherited: list[_Pool] = []
+
+
+def _end_pool() -> None:
+    _pool.end()
+
+
+def _leave_pool() -> None:
+    """A forked child must not talk to the processes of its parent; they stay referenced, or they would be ended."""
+    global _pool
+    _inherited.append(_pool)
+    _pool = _Pool()
+
+
+atexit.register(_end_pool)
+os.register_at_fork(after_in_child=_leave_pool)
+
+
+def _read(stream: IO[bytes], size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
+        raise _Died
+    return data
+
+
+def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
+    """Decode what comes, until nothing comes any more."""
+    from maeum.ffmpeg import ffmpeg_blocks
+
+    used = psutil.Process().memory_info().vms
+    answers.write(_READY)
+    answers.flush()
+    while header := requests.read(_REQUEST.size):
+        size, max_duration_s = _REQUEST.unpack(header)
+        data = _read(requests, size)
+        sound_bytes = int(max_duration_s * SAMPLE_RATE_HZ) * 4
+        _limit_memory(used + _MEMORY_BYTES + 2 * size + 3 * sound_bytes)
+        kind = 0
+        try:
+            answer = collect(ffmpeg_blocks(data), max_duration_s).tobytes()
+        except MaeumError as error:
+            kind, answer = 1 + _ERRORS.index(type(error)), error.message.encode()
+        except MemoryError:
+            kind = 1 + _ERRORS.index(UndecodableAudio)
+            answer = b"decoding the file takes more memory than a recording may"
+        answers.write(_ANSWER.pack(kind, len(answer)))
+        answers.write(answer)
+        answers.flush()
+
+
+def _limit_memory(n_bytes: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (n_bytes if hard == resource.RLIM_INFINITY else min(n_bytes, hard), hard))
+
+
+if __name__ == "__main__":
+    # What anything prints must not come between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with suppress(_Died, BrokenPipeError):  # the other side has gone
+        _serve(sys.stdin.buffer, answers)
