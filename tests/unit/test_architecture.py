@@ -94,3 +94,18 @@ def test_maeums_own_names_are_there() -> None:
     assert all(getattr(maeum, name) for name in maeum.__all__)
     with pytest.raises(AttributeError, match="no_such_name"):
         maeum.no_such_name  # noqa: B018
+
+
+_TRACED = """
+import runners
+from bentoml._internal.configuration.containers import BentoMLContainer
+print(not BentoMLContainer.tracing_excluded_urls.get().url_disabled("/v1/analyze"))
+"""
+
+
+@pytest.mark.parametrize(("options", "traced"), [("", "False"), ("tracing.exporter_type=in_memory", "True")])
+def test_requests_are_traced_only_for_an_exporter(options: str, traced: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTOML_CONFIG_OPTIONS", options)
+    command = [sys.executable, "-c", _TRACED]
+    found = subprocess.run(command, cwd=PROJECT_DIR, check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == traced
