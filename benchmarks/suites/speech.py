@@ -19,6 +19,7 @@ from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.stages import SpeechItem, Transcript
 
 CLIPS = 8
+SIZES = ("tiny", "base", "small")
 
 
 def run(run: Run) -> list[Figure]:
@@ -26,9 +27,7 @@ def run(run: Run) -> list[Figure]:
     keep_freed_memory()  # as the speech runner does; B is in this process too
     if run.profile == "embedded":
         return _measure(run, "embedded", "tiny")
-    # `small` takes minutes a round without an accelerator.
-    sizes = ("tiny", "base", "small") if run.device == "cuda" else ("tiny", "base")
-    return [figure for size in sizes for figure in _measure(run, f"whisper-{size} shape", size)]
+    return [figure for size in SIZES for figure in _measure(run, f"whisper-{size} shape", size)]
 
 
 def _measure(run: Run, name: str, size: str) -> list[Figure]:
