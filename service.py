@@ -123,9 +123,7 @@ class Maeum:
         self._in_flight += 1
         try:
             async with asyncio.timeout(_settings.request_timeout_s):
-                form = await read_form(request, _settings.max_upload_bytes)
-                if contract:
-                    form = form.contract()
+                form = await read_form(request, _settings.max_upload_bytes, contract=contract)
                 analysis = self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
                 del form  # the pipeline alone holds the upload, and can let it go once it is decoded
                 return await analysis

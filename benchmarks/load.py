@@ -88,8 +88,7 @@ def random_arrivals(per_s: float, n: int, seed: int) -> list[float]:
 def ideal_latencies(arrivals_s: Sequence[float], servers: int, service_s: float) -> list[float]:
     """Latencies of a perfect queue: who comes first is served first, each takes equally long, nothing else costs time.
 
-    No order of serving and no quicker machine changes what these have to each other at a given utilisation; only work
-    that is cheaper together does.
+    How these relate to each other depends on the utilisation alone, not on how fast a machine is.
 
     Args:
         arrivals_s: in order.

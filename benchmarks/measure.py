@@ -80,7 +80,7 @@ class Figure:
         ab_unit: unit of `a` and `b`.
         target: bound for `value`, None where the figure only explains others.
         better: which side of the target is the good one.
-        limit: whether it says what another figure's target cannot get past, and so belongs beside it.
+        limit: whether it says what another figure's target is up against, and so belongs beside it.
     """
 
     case: str

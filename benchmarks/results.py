@@ -54,8 +54,8 @@ def plain_table(result: dict[str, Any]) -> str:
 def markdown_table(results: Iterable[dict[str, Any]]) -> str:
     """The README's tables, by profile and device, with the machine and the command above each.
 
-    Of a suite that has targets, its first figure, what they are set on and what limits it. A suite without any compares
-    several things with one: it gets a table of its own, with a line for each of them.
+    Of a suite that has targets, its first figure, what they are set on and what limits it. A suite without any that
+    compares several things with one (`thing: figure`) gets a table of its own, with a line for each of them.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for result in results:
@@ -78,8 +78,10 @@ def _group(profile: str, device: str, results: list[dict[str, Any]]) -> str:
         first, *others = result["figures"]
         judged = [figure for figure in others if "target" in figure or "limit" in figure]
         if not judged and "target" not in first:
-            grids.append(_grid(result))
-            continue
+            if all(": " in figure["case"] for figure in result["figures"]):
+                grids.append(_grid(result))
+                continue
+            judged = others
         for figure in (first, *judged):
             case, *rest = _cells(figure, met=("✓", "✗"))
             suite = f"**{result['suite']}**" if figure is first else ""

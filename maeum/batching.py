@@ -26,11 +26,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Call(Generic[Items, Result]):
-    """One caller's items, their weight, since when they wait (the event loop's time), and where the results go."""
+    """One caller's items, their weight, and where the results go."""
 
     items: Items
     weight: float
-    since_s: float
     answer: asyncio.Future[list[Result | Failure]]
 
 
@@ -69,11 +68,21 @@ class BatchingStage(Generic[Items, Result]):
             StageOverloaded: the model had no time for it within `max_wait_s`.
         """
         loop = asyncio.get_running_loop()
-        call: _Call[Items, Result] = _Call(items, self._weigh(items), loop.time(), loop.create_future())
+        call: _Call[Items, Result] = _Call(items, self._weigh(items), loop.create_future())
         self._waiting.append(call)
         if self._sender is None:
             self._sender = loop.create_task(self._send())
-        return await call.answer
+        if self._max_wait_s is None:
+            return await call.answer
+        timer = loop.call_later(self._max_wait_s, self._refuse, call)
+        try:
+            return await call.answer
+        finally:
+            timer.cancel()
+
+    def _refuse(self, call: _Call[Items, Result]) -> None:
+        if call in self._waiting and not call.answer.done():
+            call.answer.set_exception(StageOverloaded("the models have too much work; try again later"))
 
     async def _send(self) -> None:
         try:
@@ -91,22 +100,14 @@ class BatchingStage(Generic[Items, Result]):
         weight = 0.0
         while self._waiting:
             call = self._waiting[0]
-            if call.answer.done():  # its caller has gone
+            if call.answer.done():  # its caller has gone, or was refused
                 self._waiting.popleft()
-            elif self._waited_too_long(call):
-                self._waiting.popleft()
-                call.answer.set_exception(StageOverloaded("the models have too much work; try again later"))
             elif calls and weight + call.weight > self._max_weight:
                 break
             else:
                 weight += call.weight
                 calls.append(self._waiting.popleft())
         return calls
-
-    def _waited_too_long(self, call: _Call[Items, Result]) -> bool:
-        if self._max_wait_s is None:
-            return False
-        return asyncio.get_running_loop().time() - call.since_s > self._max_wait_s
 
     async def _answer(self, calls: list[_Call[Items, Result]]) -> None:
         try:

@@ -56,12 +56,26 @@ def decode(data: bytes, max_duration_s: float = 600.0) -> Waveform:
         UndecodableAudio: not audio, damaged beyond reading, or of a rate or number of channels that no recorder has.
         AudioTooLong: longer than `max_duration_s`, or of more samples than 8 channels at 192 kHz have in that time.
     """
+    waveform = decode_here(data, max_duration_s)
+    return decode_with_ffmpeg(data, max_duration_s) if waveform is None else waveform
+
+
+def decode_here(data: bytes, max_duration_s: float) -> Waveform | None:
+    """The first half of `decode`: None when libsndfile cannot read the file."""
     if not data:
         raise EmptyAudio("the audio file is empty")
     try:
-        samples = collect(_soundfile_blocks(data), max_duration_s)
+        return _waveform(collect(_soundfile_blocks(data), max_duration_s))
     except soundfile.LibsndfileError:
-        samples = decode_apart(data, max_duration_s)
+        return None
+
+
+def decode_with_ffmpeg(data: bytes, max_duration_s: float) -> Waveform:
+    """The second half, which may wait for a place, and be held by a hostile file for a minute."""
+    return _waveform(decode_apart(data, max_duration_s))
+
+
+def _waveform(samples: NDArray[np.float32]) -> Waveform:
     if not len(samples):
         raise EmptyAudio("the audio file holds no sound")
     return Waveform(samples)

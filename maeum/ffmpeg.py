@@ -20,6 +20,7 @@ _OPTIONS = {
     "mov,mp3,mpc,mpc8,mpeg,mpegts,ogg,qcp,rm,tak,tta,voc,w64,wav,wv",
     "protocol_whitelist": "",
 }
+_MAX_CHANGES = 64
 
 
 def ffmpeg_blocks(data: bytes) -> Iterator[Block]:
@@ -36,19 +37,38 @@ def ffmpeg_blocks(data: bytes) -> Iterator[Block]:
             if codec is None:  # PyAV's types say that it cannot be
                 raise UndecodableAudio("the file's audio track is of a kind that nothing here can decode")
             check_channels(codec.channels)
-            # Packed or planar, of any width, becomes packed float32: a change of format, not of rate. Of planes, from
-            # 8 on PyAV 18 reads more than there are (`AudioFrame.planes`), which ends the process.
-            to_float = av.AudioResampler(format="flt")
+            convert = _Converter()
             for packet in container.demux(audio=0):
                 frames = _decoded(packet)
                 if not frames:
                     yield 0, np.empty((0, max(1, codec.channels)), np.float32)
                 for frame in frames:
                     check_channels(frame.layout.nb_channels)
-                    for converted in to_float.resample(frame):
+                    for converted in convert(frame):
                         yield converted.sample_rate, converted.to_ndarray().reshape(-1, frame.layout.nb_channels)
     except (av.FFmpegError, ValueError, OverflowError) as error:
         raise UndecodableAudio("the file is not audio that can be decoded") from error
+
+
+class _Converter:
+    """Frames, packed or planar and of any width, to packed float32: a change of format, not of rate.
+
+    Of planes, from 8 on PyAV 18 reads more than there are (`AudioFrame.planes`), which ends the process. A phone that
+    goes over to another microphone while it records changes the rate or the channels on the way.
+    """
+
+    def __init__(self) -> None:
+        self._kind: tuple[str, str, int] | None = None
+        self._changes = 0
+
+    def __call__(self, frame: AudioFrame) -> list[AudioFrame]:
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        if kind != self._kind:
+            self._changes += 1
+            if self._changes > _MAX_CHANGES:
+                raise UndecodableAudio("the recording changes its rate or its channels again and again")
+            self._kind, self._resampler = kind, av.AudioResampler(format="flt")
+        return self._resampler.resample(frame)
 
 
 def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:

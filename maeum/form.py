@@ -36,10 +36,6 @@ class AnalyzeForm:
         """All but the audio, by name."""
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name != "data"}
 
-    def contract(self) -> AnalyzeForm:
-        """Without the fields that the original's route does not know."""
-        return replace(self, voice_pooling="", baseline="")
-
 
 class _Parser(MultiPartParser):
     """Notices a form that was cut off: what came before the cut would look like a form without a file."""
@@ -55,12 +51,13 @@ class _Parser(MultiPartParser):
             file.close()
 
 
-async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
+async def read_form(request: Request, max_upload_bytes: int, *, contract: bool = False) -> AnalyzeForm:
     """Read `file` and the optional fields of `AnalyzeForm`, counting bytes while they arrive.
 
     Args:
         request: a POST whose body was not read yet.
         max_upload_bytes: largest accepted file in bytes.
+        contract: read the fields that the original's route knows, and no others.
 
     Raises:
         NoFile: no multipart form, or no file in its field `file`.
@@ -92,27 +89,28 @@ async def read_form(request: Request, max_upload_bytes: int) -> AnalyzeForm:
     try:
         if not parser.complete:
             raise MalformedForm("the multipart form has no end")
-        return await _to_form(form, max_upload_bytes)
+        return await _to_form(form, max_upload_bytes, contract)
     finally:
         parser.close()
 
 
-async def _to_form(form: FormData, max_upload_bytes: int) -> AnalyzeForm:
+async def _to_form(form: FormData, max_upload_bytes: int, contract: bool) -> AnalyzeForm:
     upload = form.get("file")
     if not isinstance(upload, UploadFile) or not (upload.filename or upload.size):
         raise NoFile("the form has no file in the field 'file'")
     if (upload.size or 0) > max_upload_bytes:
         raise _too_large(max_upload_bytes)
+    known = AnalyzeForm(await upload.read(), _text(form, "gender", "MALE"), _text(form, "lang", "ko"))
+    if contract:
+        return known
     summary = _text(form, "summary", "true").lower()
     if summary not in _BOOLEANS:
         raise InvalidField("summary must be true or false", code="invalid_summary")
-    return AnalyzeForm(
-        await upload.read(),
-        _text(form, "gender", "MALE"),
-        _text(form, "lang", "ko"),
-        _BOOLEANS[summary],
-        _text(form, "voice_pooling", ""),
-        await _baseline(form),
+    return replace(
+        known,
+        summary=_BOOLEANS[summary],
+        voice_pooling=_text(form, "voice_pooling", ""),
+        baseline=await _baseline(form),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
@@ -141,7 +141,7 @@ def read_upload(file: ChunkedUpload | BinaryIO | bytes | str | PathLike[str], ma
     elif isinstance(file, ChunkedUpload):
         parts = iter(file.chunks())
     elif hasattr(file, "read"):
-        parts = iter([file.read(max_bytes + 1)])
+        parts = _read_parts(file, max_bytes + 1)
     else:
         raise TypeError(f"file must have chunks(), read(), or be bytes or a path, not {type(file).__name__}")
     data = bytearray()
@@ -150,6 +150,13 @@ def read_upload(file: ChunkedUpload | BinaryIO | bytes | str | PathLike[str], ma
         if len(data) > max_bytes:
             raise UploadTooLarge(f"the audio file is larger than {max_bytes} bytes")
     return bytes(data)
+
+
+def _read_parts(file: Any, max_bytes: int) -> Iterator[bytes]:
+    """Read on until the end: a raw stream may give less than it is asked for."""
+    while max_bytes > 0 and (part := file.read(max_bytes)):
+        max_bytes -= len(part)
+        yield part
 
 
 def _read_file(path: Path, max_bytes: int) -> bytes:

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.calibration import Calibration, combine
-from maeum.decoding import Waveform, decode
+from maeum.decoding import Waveform, decode_here, decode_with_ffmpeg
 from maeum.errors import InvalidField, UnsupportedLanguage
 from maeum.evidence import AVG_LOGPROB, warnings
 from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
+from maeum.ffmpeg_process import threads
 from maeum.fusion import Fusion, Vector
 from maeum.pieces import transcribe
 from maeum.sentences import split_sentences
@@ -161,7 +162,7 @@ class Pipeline:
         """
         clock = _Clock()
         with clock.measure("decode"):
-            waveform = await asyncio.to_thread(decode, data, self.max_duration_s)
+            waveform = await decode_upload(data, self.max_duration_s)
         del data  # an upload may take more memory than its sound
         duration_s = waveform.duration_s
         async with _together() as group:
@@ -228,6 +229,15 @@ class Pipeline:
             return Summary("skipped", None, "no_speech")
         with clock.measure("summary"):
             return await self.summarizer.summarize(transcript.text)
+
+
+async def decode_upload(data: bytes, max_duration_s: float) -> Waveform:
+    """Decode a file as `maeum.decoding.decode` does; files that hold FFmpeg up hold up no others."""
+    waveform = await asyncio.to_thread(decode_here, data, max_duration_s)
+    if waveform is None:
+        loop = asyncio.get_running_loop()
+        waveform = await loop.run_in_executor(threads(), decode_with_ffmpeg, data, max_duration_s)
+    return waveform
 
 
 class _Clock:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -21,6 +23,8 @@ PRODUCTION_MODELS: dict[ModelKind, str] = {
     "text": "hub:HyukII/text-emotion-model",
     "voice": "hub:HyukII/audio-emotion-model",
 }
+
+_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -137,6 +141,11 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise InvalidConfiguration(describe_validation_error(error)) from None
+
+
+def environment_without_secrets() -> dict[str, str]:
+    """This process's environment for one that needs no keys: without what is called a key, a token or a secret."""
+    return {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
 
 
 def describe_validation_error(error: ValidationError) -> str:

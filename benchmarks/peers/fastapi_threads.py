@@ -11,9 +11,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, UploadFile
 
+from benchmarks.peers.prepare import load_engines
 from benchmarks.server import ANALYZE_PATH
-from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
-from maeum.memory import keep_freed_memory
+from maeum.assembly import build_pipeline
 from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
 from maeum.stages import Stages
@@ -33,9 +33,7 @@ class ThreadStage:
 def build_app() -> FastAPI:
     """FastAPI over the models that the environment names."""
     settings = get_settings()
-    keep_freed_memory()  # as maeum's speech runner does
-    engines = load_speech(settings).transcribe, load_text(settings).classify, load_voice(settings).classify
-    pipeline = build_pipeline(settings, Stages(*(ThreadStage(engine) for engine in engines)))
+    pipeline = build_pipeline(settings, Stages(*(ThreadStage(engine) for engine in load_engines(settings))))
     options = pipeline.options(lang=min(pipeline.languages))
     app = FastAPI()
 

@@ -9,10 +9,10 @@ from typing import Any
 import litserve
 from fastapi import Request
 
+from benchmarks.peers.prepare import load_engines
 from benchmarks.server import ANALYZE_PATH
-from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
+from maeum.assembly import build_pipeline
 from maeum.batching import batching_stages
-from maeum.memory import keep_freed_memory
 from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
 from maeum.stages import Stages
@@ -53,12 +53,9 @@ class MaeumAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:
         """Load the models that the environment names."""
         settings = get_settings()
-        keep_freed_memory()  # as maeum's speech runner does
-        self._speech = load_speech(settings).transcribe
+        self._speech, text, voice = load_engines(settings)
         # Recordings that were heard together ask for the next stages together, and so share a call there too.
-        self._rest = batching_stages(
-            _call(self._speech), _call(load_text(settings).classify), _call(load_voice(settings).classify), settings
-        )
+        self._rest = batching_stages(_call(self._speech), _call(text), _call(voice), settings)
         self._pipeline = build_pipeline(settings, self._rest)
         self._options = self._pipeline.options(lang=min(self._pipeline.languages))
 

@@ -23,7 +23,10 @@ JOURNAL_NAME = "predictions.jsonl"
 PACKAGE_DIR = PROJECT_DIR / "maeum"
 
 # What computes; faster-whisper also brings the weights of the voice activity detection.
-_LIBRARIES = ("av", "ctranslate2", "faster-whisper", "numpy", "scipy", "soundfile", "soxr", "torch", "transformers")
+_LIBRARIES = (
+    *("av", "ctranslate2", "faster-whisper", "numpy", "onnxruntime", "scipy", "soundfile", "soxr", "tokenizers"),
+    *("torch", "transformers"),
+)
 
 # All others may change what the models give. Weights, projection and calibration come after the models.
 _SETTINGS_WITHOUT_EFFECT = frozenset(

@@ -47,6 +47,13 @@ class Counting(io.BytesIO):
         return super().read(size)
 
 
+class Trickle(io.BytesIO):
+    """A raw stream, such as a socket: each read gives what is there, which may be less than is asked for."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(7 if size is None or size < 0 else min(size, 7))
+
+
 @pytest.fixture(scope="module")
 def answer(clip: Clip) -> dict[str, Any]:
     return run_pipeline_on_uploaded_file(clip.data, clip.gender)
@@ -177,6 +184,13 @@ def test_no_more_of_a_file_is_read_than_is_allowed(tmp_path: Path) -> None:
         sparse.truncate(1 << 40)
     with pytest.raises(UploadTooLarge):
         read_upload(path, 4_500)
+
+
+def test_a_raw_stream_is_read_to_its_end() -> None:
+    data = bytes(range(200))
+    assert read_upload(Trickle(data), 200) == data
+    with pytest.raises(UploadTooLarge):
+        read_upload(Trickle(data), 199)
 
 
 def test_a_file_is_read_from_where_it_stands() -> None:

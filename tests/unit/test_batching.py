@@ -128,6 +128,27 @@ def test_a_call_that_waits_too_long_is_refused_and_later_ones_are_not() -> None:
     assert refused == sorted(refused)  # those in front were answered
 
 
+def test_a_call_is_refused_on_time_also_while_another_is_under_way() -> None:
+    async def main() -> None:
+        began, done = asyncio.Event(), asyncio.Event()
+
+        async def model(batch: list[int]) -> list[int | Failure]:
+            began.set()
+            await done.wait()
+            return list(batch)
+
+        stage = BatchingStage[list[int], int](model, merge=join_lists, max_weight=8, max_wait_s=0.01)
+        under_way = asyncio.create_task(stage.run([1]))
+        await began.wait()
+        with pytest.raises(StageOverloaded):
+            await stage.run([2])
+        assert not under_way.done()
+        done.set()
+        assert await under_way == [1]
+
+    asyncio.run(main())
+
+
 def test_callers_that_leave_while_their_batch_is_under_way_change_nothing_for_the_others() -> None:
     model = Model()
 

@@ -154,6 +154,20 @@ def test_a_suite_without_targets_gets_a_table_with_a_line_for_each_thing(tmp_pat
     ]
 
 
+def test_a_suite_without_targets_whose_figures_differ_in_kind_keeps_each_with_its_own_other_side(
+    tmp_path: Path,
+) -> None:
+    figures = [ratio("a collection", [0.001], [200.0], "ms"), Figure("p50", 170.0, "ms")]
+    results.write(tmp_path, {**HEAD, "suite": "pauses"}, figures)
+
+    lines = results.markdown_table(results.read(tmp_path, ["pauses"])).splitlines()
+
+    assert lines[-2:] == [
+        "| **pauses** | a collection | 0.001 ms | 200 ms | 5e-6 × | 5e-6 – 5e-6 |  |  |",
+        "|  | p50 |  |  | 170 ms |  |  |  |",
+    ]
+
+
 def test_the_readme_lists_every_suite() -> None:
     text = (PROJECT_DIR / "README.md").read_text(encoding="utf-8")
     table = text.partition("\n| suite | A | B |\n")[2].partition("\n\n")[0]

@@ -190,6 +190,19 @@ def test_ffmpegs_samples_are_resampled_by_soxr() -> None:
     assert decode(data).samples == pytest.approx(as_librosa(write(original, 44_100)), abs=1e-6)
 
 
+def test_a_recording_whose_rate_changes_on_the_way_is_read_to_its_end() -> None:
+    # as when a phone goes over to another microphone
+    parts = [encode_with_ffmpeg(sound(rate_hz), rate_hz, "adts", "aac") for rate_hz in (44_100, 16_000, 48_000)]
+    lengths = [decode(part).duration_s for part in parts]
+    assert decode(b"".join(parts)).duration_s == pytest.approx(sum(lengths), abs=0.1)
+
+
+def test_one_that_changes_it_again_and_again_is_refused() -> None:
+    parts = [encode_with_ffmpeg(sound(3_000), rate_hz, "adts", "aac") for rate_hz in (44_100, 16_000)]
+    with pytest.raises(UndecodableAudio, match="again and again"):
+        decode(b"".join(parts * 40))
+
+
 def test_a_video_gives_its_sound_and_one_without_sound_is_refused() -> None:
     def video(with_sound: bool) -> bytes:
         stream = io.BytesIO()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import signal
@@ -19,9 +20,10 @@ import pytest
 from maeum import ffmpeg_process
 from maeum.errors import AudioTooLong, UndecodableAudio
 from maeum.ffmpeg_process import decode_apart
+from maeum.pipeline import decode_upload
 from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import PROJECT_DIR
-from tests.unit.test_decoding import encode_with_ffmpeg, sound
+from tests.unit.test_decoding import encode_with_ffmpeg, sound, write
 
 
 @pytest.fixture
@@ -71,21 +73,71 @@ def test_a_few_frames_in_a_packet_are_no_harm(pool: ffmpeg_process._Pool) -> Non
     assert len(decode_apart(packed_flac(10), 600.0)) == 10 * 4_608 // 3
 
 
+def hold_up(pool: ffmpeg_process._Pool) -> None:
+    """Stop the processes that wait, as if FFmpeg went round in circles."""
+    for process in pool._idle:
+        process._process.send_signal(signal.SIGSTOP)
+
+
 def test_a_file_that_takes_too_long_is_refused(
     pool: ffmpeg_process._Pool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     decode_apart(m4a(), 600.0)
     (first,) = pool._idle
-    first._process.send_signal(signal.SIGSTOP)  # as if FFmpeg went round in circles
-    monkeypatch.setattr(ffmpeg_process, "_TIMEOUT_S", 0.2)
+    hold_up(pool)
+    monkeypatch.setattr(ffmpeg_process, "_LEAST_TIMEOUT_S", 1)
 
-    with pytest.raises(UndecodableAudio, match="not audio that can be decoded"):
-        decode_apart(m4a(), 600.0)
+    with pytest.raises(UndecodableAudio, match="within 1 s"):
+        decode_apart(m4a(), 1.0)
 
-    assert "event=decoder_died" in caplog.text
+    assert "event=decoder_died late=True" in caplog.text
     assert not first.alive
-    monkeypatch.setattr(ffmpeg_process, "_TIMEOUT_S", 60.0)
+    monkeypatch.undo()
     assert len(decode_apart(m4a(), 600.0)) > 0
+
+
+def test_one_that_nobody_waits_for_any_more_ends_itself(pool: ffmpeg_process._Pool) -> None:
+    process = ffmpeg_process._Process()
+    try:
+        # The announced file never comes, and the pipe stays open.
+        process._requests.write(ffmpeg_process._REQUEST.pack(1_000, 600.0, 1))
+        process._requests.flush()
+        assert process._process.wait(timeout=30) == -signal.SIGALRM
+    finally:
+        process.end()
+
+
+def test_files_that_hold_ffmpeg_up_hold_up_no_others(
+    pool: ffmpeg_process._Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = m4a()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: decode_apart(data, 600.0), range(16)))
+    hold_up(pool)
+    monkeypatch.setattr(ffmpeg_process, "_LEAST_TIMEOUT_S", 2)
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            # More than there are threads for anything else.
+            held_up = [group.create_task(decode_upload(data, 10.0)) for _ in range(40)]
+            await asyncio.sleep(0.1)
+            for _ in range(20):
+                assert (await decode_upload(write(sound(1_600)), 10.0)).duration_s == 0.1
+            assert not any(task.done() for task in held_up)
+            for task in held_up:
+                task.cancel()
+
+    asyncio.run(main())
+
+
+def test_it_is_told_no_secrets(pool: ffmpeg_process._Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-private")
+    monkeypatch.setenv("HF_TOKEN", "hf-private")
+    decode_apart(m4a(), 600.0)
+    (process,) = pool._idle
+    told = psutil.Process(process._process.pid).environ()
+    assert not {"OPENAI_API_KEY", "HF_TOKEN"} & told.keys()
+    assert "PATH" in told
 
 
 def test_a_process_that_died_meanwhile_is_replaced(pool: ffmpeg_process._Pool) -> None:

@@ -26,7 +26,7 @@ ENVELOPE = 64 * 1024
 
 async def echo(request: Request) -> Response:
     try:
-        form = await read_form(request, LIMIT)
+        form = await read_form(request, LIMIT, contract=request.url.path == "/contract")
     except MaeumError as error:
         return JSONResponse({"code": error.code, "message": error.message}, error.status)
     return JSONResponse(
@@ -42,13 +42,13 @@ async def echo(request: Request) -> Response:
     )
 
 
-APP = Starlette(routes=[Route("/", echo, methods=["POST"])])
+APP = Starlette(routes=[Route("/", echo, methods=["POST"]), Route("/contract", echo, methods=["POST"])])
 
 
-def post(**arguments: Any) -> httpx.Response:
+def post(path: str = "/", **arguments: Any) -> httpx.Response:
     async def send() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(APP), base_url="http://maeum") as client:
-            return await client.post("/", **arguments)
+            return await client.post(path, **arguments)
 
     return asyncio.run(send())
 
@@ -417,9 +417,25 @@ def test_a_baseline_file_is_small() -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_baseline")
 
 
-def test_the_contract_knows_no_more_fields_than_the_original() -> None:
+@pytest.mark.parametrize(
+    "others",
+    [{"summary": "요약"}, {"summary": "false"}, {"baseline": "x" * 20_000}, {"voice_pooling": "windows"}],
+)
+def test_the_contract_knows_no_more_fields_than_the_original(others: dict[str, str]) -> None:
+    data = {"gender": "FEMALE", "lang": "ja", **others}
+    answer = post("/contract", files={"file": ("a.wav", b"sound")}, data=data)
+    assert answer.status_code == 200
+    known = {"gender": "FEMALE", "lang": "ja", "summary": True, "voice_pooling": "", "baseline": ""}
+    assert answer.json() == {"size": 5, "hex": b"sound".hex(), **known}
+
+
+def test_a_baseline_sent_as_a_file_is_nothing_to_the_contract() -> None:
+    files = {"file": ("a.wav", b"sound"), "baseline": ("me.json", b" " * 20_000), "summary": ("a.txt", b"x")}
+    assert post("/contract", files=files).status_code == 200
+
+
+def test_options_are_all_but_the_audio() -> None:
     form = AnalyzeForm(b"sound", "FEMALE", "ja", False, "windows", "{}")
-    assert form.contract() == AnalyzeForm(b"sound", "FEMALE", "ja", False)
     assert form.options() == {
         "gender": "FEMALE",
         "lang": "ja",

@@ -1,0 +1,37 @@
+"""What maeum's processes do for themselves, done for the other servers too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from threadpoolctl import ThreadpoolController
+
+from maeum.assembly import load_speech, load_text, load_voice
+from maeum.memory import keep_freed_memory, loading
+from maeum.settings import Settings
+
+Engine = Callable[[Any], list[Any]]
+
+
+def load_engines(settings: Settings) -> tuple[Engine, Engine, Engine]:
+    """The three models, with memory, garbage collector and threads set as in maeum's own processes.
+
+    Returns:
+        Speech, text and voice: from a batch to a result for each item.
+    """
+    keep_freed_memory()
+    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+    with loading():
+        speech, text, voice = load_speech(settings), load_text(settings), load_voice(settings)
+
+    def on_one_thread(items: Any) -> list[Any]:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return voice.classify(items)
+        finally:
+            torch.set_num_threads(threads)
+
+    return speech.transcribe, text.classify, on_one_thread
