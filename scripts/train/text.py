@@ -3,16 +3,17 @@
 Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--out models/embedded/text]
 
 `DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
-first layers, a student for each third of kote_val that has not read it (its logits there decide the bias and the
-temperature), the student on all of kote_val that is shipped, and its figures on kote_test, which no stage before has
-read. Everything finished is kept in the work folder, so that the same command goes on after an interruption. Beside
-the weights it writes `metrics.json`; the card quotes its figures.
+first layers; for each third of kote_val a tutor (all of E5, fine-tuned) and a student that have not read it (the
+student's logits there decide the bias and the temperature); the student on all of kote_val that is shipped; and its
+figures on kote_test, which no stage before has read. Everything finished is kept in the work folder, so that the same
+command goes on after an interruption. Beside the weights it writes `metrics.json`; the card quotes its figures.
 """
 
 import argparse
 import copy
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,20 @@ import numpy as np
 import torch
 from sklearn.model_selection import StratifiedKFold
 from text_check import CHECKS
-from text_data import LABELS, Comments, read_goemotions, read_kote
+from text_data import LABELS, Comments, Floats, as_spoken, read_goemotions, read_kote
 from text_diary import diary_sentences
 from text_e5 import E5
 from text_finetune import (
     GOEMOTIONS_PER_EPOCH,
     Recipe,
     answer,
+    ask,
     classify,
     describe,
     distil,
     fine_tune,
     make_lessons,
+    mean_states,
     teach,
 )
 from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
@@ -51,6 +54,11 @@ SELECTION_PARTS = 3
 STORED = torch.float8_e4m3fn
 """What the matrices are rounded to in the file."""
 DIARY_PER_LABEL = 250
+TUTOR = Recipe(epochs=4, learning_rate=1e-4)
+"""How all layers of E5 are fine-tuned."""
+
+Opinions = tuple[Floats, Floats]
+"""What a teacher thinks of KOTE's training rows and of the GoEmotions comments, shape (n, labels) each."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -70,9 +78,9 @@ class Trainer:
         self.seed, self.work, self.recipe = seed, work, Recipe()
         self.kote, self.goemotions = read_kote(data / "text" / "kote_val.tsv"), read_goemotions(data / "text")
         self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
-        texts = [*self.kote.texts, *self.goemotions.texts]
+        self.texts = texts = [*self.kote.texts, *self.goemotions.texts]
         began_s = time.monotonic()
-        e5 = E5()
+        self.e5 = e5 = E5()
         states = e5.describe(texts, work / "states.npy")
         self.tokenizer, pieces = choose_vocabulary(texts, e5.tokenizer(), e5.pieces)
         self.encoder: RobertaModel = distil(
@@ -98,8 +106,32 @@ class Trainer:
         if not kept.exists():
             kept.write_text(json.dumps(time.monotonic() - began_s))
 
-    def student(self, rows: Labels, name: str) -> RobertaForSequenceClassification:
-        """Fine-tune on some rows of kote_val, or load what an earlier run kept under that name."""
+    def teach(self, rows: Labels) -> tuple[Opinions, Opinions]:
+        """What kernel ridge regression on some rows of kote_val thinks: of KOTE's 44 labels, and of the six."""
+        kote = self.kote.take(rows)
+        opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
+        return opinions, answer(opinions, kote.six, self.seed)
+
+    def tutor(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> tuple[Floats, Floats]:
+        """What all layers of E5, fine-tuned on some rows of kote_val, think of all its texts and of GoEmotions'.
+
+        Returns:
+            Probabilities of KOTE's labels, shape (n, 44), and of the six, shape (n, 6).
+        """
+        kept = self.work / f"{name}-{self.seed}.npz"
+        if not kept.exists():
+            began_s = time.monotonic()
+            lessons = make_lessons(self.kote.take(rows), self.translated, self.diary, *taught, TUTOR)
+            tokenizer, pieces = self.e5.vocabulary([f(text) for text in self.texts for f in (str, as_spoken)])
+            model = fine_tune(self.e5.encoder(pieces), lessons, tokenizer, TUTOR, self.seed, name, read=mean_states)
+            kote, six = ask(model, tokenizer, [*self.kote.texts, *self.translated.texts])
+            np.savez(kept, kote=kote, six=six)
+            self._keep_time(kept.stem, began_s)
+        with np.load(kept) as thoughts:
+            return thoughts["kote"], thoughts["six"]
+
+    def student(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> RobertaForSequenceClassification:
+        """Fine-tune the model that is shipped on some rows of kote_val, or load what an earlier run kept."""
         kept = self.work / f"{name}-{self.seed}.pt"
         if kept.exists():
             config = copy.deepcopy(self.encoder.config)
@@ -108,31 +140,55 @@ class Trainer:
             model.load_state_dict(torch.load(kept, weights_only=True))
             model.train(mode=False)
             return model
-        kote = self.kote.take(rows)
         began_s = time.monotonic()
-        opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
-        answers = answer(opinions, kote.six, self.seed)
-        lessons = make_lessons(kote, self.translated, self.diary, opinions, answers, self.recipe)
-        model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, self.seed, name)
+        lessons = make_lessons(self.kote.take(rows), self.translated, self.diary, *taught, self.recipe)
+        model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, self.seed, name).classifier
         torch.save(model.state_dict(), kept)
         self._keep_time(kept.stem, began_s)
         return model
 
-    def selection(self) -> tuple[Scores, Labels]:
-        """Logits and labels of kote_val's rows with one label, each from a student that was not trained on it."""
+    def train(self) -> tuple[RobertaForSequenceClassification, Scores, Labels]:
+        """Train everything.
+
+        Of GoEmotions, students hear both teachers; of KOTE, the tutor only where it had not read the labels.
+
+        Returns:
+            The model that is shipped; logits and labels of kote_val's rows with one label, each from a student that
+            was not trained on it.
+        """
+        n_kote = len(self.kote.texts)
         several = self.kote.six.max(axis=1) < 1.0
         strata = np.where(several, len(LABELS), self.kote.six.argmax(axis=1))
-        logits = np.zeros((len(strata), len(LABELS)))
-        parts = StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata)
+        logits = np.zeros((n_kote, len(LABELS)))
+        parts = list(StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata))
+        fair: list[Floats] = [np.zeros_like(self.kote.targets), np.zeros_like(self.kote.six)]
+        elsewhere: list[list[Floats]] = [[], []]
         for part, (known, unseen) in enumerate(parts):
-            model = self.student(known, f"without-{part}")
+            taught = self.teach(known)
+            thoughts = self.tutor(known, taught, f"tutor-without-{part}")
+            for place, thought in enumerate(thoughts):
+                fair[place][unseen] = thought[unseen]
+                elsewhere[place].append(thought[n_kote:])
+            both = [(own, mean([other, t[n_kote:]])) for (own, other), t in zip(taught, thoughts, strict=True)]
+            model = self.student(known, (both[0], both[1]), f"without-{part}")
             logits[unseen] = classify(model, self.tokenizer, [self.kote.texts[row] for row in unseen])
-        return logits[~several], self.kote.six[~several].argmax(axis=1)
+        both = [
+            (mean([own, fair[place]]), mean([other, mean(elsewhere[place])]))
+            for place, (own, other) in enumerate(self.teach(np.arange(n_kote)))
+        ]
+        model = self.student(np.arange(n_kote), (both[0], both[1]), "all")
+        return model, logits[~several], self.kote.six[~several].argmax(axis=1)
 
     def minutes(self) -> dict[str, float]:
         """Minutes that each stage took, over all runs that shared this work folder."""
         spent = {path.stem: json.loads(path.read_text()) for path in sorted(self.work.glob(f"*-{self.seed}.json"))}
         return {stage.removesuffix(f"-{self.seed}"): round(seconds / 60, 1) for stage, seconds in spent.items()}
+
+
+def mean(opinions: Sequence[Floats]) -> Floats:
+    """Of several teachers."""
+    together: Floats = np.mean(opinions, axis=0, dtype=np.float32)
+    return together
 
 
 def save(model: RobertaForSequenceClassification, tokenizer: Tokenizer, out: Path) -> None:
@@ -200,9 +256,8 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(arguments.data, arguments.work, arguments.seed)
-    logits, labels = trainer.selection()
+    model, logits, labels = trainer.train()
     bias, temperature = choose_bias(logits, labels)
-    model = trainer.student(np.arange(len(trainer.kote.texts)), "all")
     head = model.classifier.out_proj
     with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither
         head.bias.add_(torch.from_numpy(bias).float()).div_(temperature)

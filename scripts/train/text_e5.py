@@ -7,6 +7,7 @@ https://arxiv.org/abs/2402.05672).
 
 import itertools
 import struct
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from precision import autocast
 from text_data import Floats
-from text_vocabulary import END, MAX_TOKENS, PAD, START, UNKNOWN, batches
+from text_vocabulary import END, MAX_TOKENS, PAD, START, UNKNOWN, batches, encode, with_ends
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
 from tqdm import tqdm
@@ -90,12 +91,26 @@ class E5:
         nibbles = np.concatenate([blocks["nibbles"] & 15, blocks["nibbles"] >> 4], axis=-1).astype(np.float32) - 8
         return torch.from_numpy((nibbles * blocks["scale"].astype(np.float32)[..., None]).reshape(-1, per_row))
 
-    def tokenizer(self) -> Tokenizer:
-        """E5's own: the most probable sequence of pieces (unigram)."""
-        tokenizer = Tokenizer(models.Unigram(list(zip(self.pieces, self._scores, strict=True)), self._unknown))
+    def tokenizer(self, rows: Sequence[int] | None = None) -> Tokenizer:
+        """E5's own: the most probable sequence of pieces (unigram); of some rows of its vocabulary, or of all."""
+        rows = range(len(self.pieces)) if rows is None else rows
+        pieces = [(self.pieces[row], self._scores[row]) for row in rows]
+        tokenizer = Tokenizer(models.Unigram(pieces, self._unknown))
         tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(r"\s+"), " ")])
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
         return tokenizer
+
+    def vocabulary(self, texts: list[str]) -> tuple[Tokenizer, NDArray[np.int64]]:
+        """Its own tokenizer with no more pieces than some texts need, which it cuts up as the whole one would.
+
+        Returns:
+            The tokenizer, and for each of its tokens the row in `pieces`, int64.
+        """
+        used = {piece for encoding in self.tokenizer().encode_batch(texts) for piece in encoding.ids}
+        rows = sorted(used | {START, PAD, END, UNKNOWN})
+        tokenizer = self.tokenizer(rows)
+        tokenizer.post_processor = with_ends()
+        return tokenizer, np.array(rows)
 
     def encoder(self, pieces: NDArray[np.int64], n_layers: int = LAYERS) -> RobertaModel:
         """Its first layers over a vocabulary of some of its pieces; the same values out, under RoBERTa's names.
@@ -152,11 +167,10 @@ class E5:
         if kept.exists():
             described: Floats = np.load(kept).astype(np.float32)
             return described
-        encodings = self.tokenizer().encode_batch([_PREFIX + text for text in texts])
-        seen = sorted({START, PAD, END, UNKNOWN, *(piece for encoding in encodings for piece in encoding.ids)})
-        new = {piece: token for token, piece in enumerate(seen)}
-        ids = [[START, *(new[piece] for piece in encoding.ids[:126]), END] for encoding in encodings]
-        model = self.encoder(np.array(seen))
+        asked = [_PREFIX + text for text in texts]
+        tokenizer, pieces = self.vocabulary(asked)
+        ids = encode(tokenizer, asked, max_tokens=128)
+        model = self.encoder(pieces)
         model.train(mode=False)
         states = np.zeros((len(texts), len(DESCRIBED), self.width), np.float16)
         bar = tqdm(total=len(texts), desc="E5", unit="text", mininterval=5)

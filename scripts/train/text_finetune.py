@@ -1,8 +1,9 @@
-"""Distillation of E5, then fine-tuning: the six labels, 44 + 28 beside them, and a kernel-ridge teacher."""
+"""Distillation of E5, then fine-tuning: the six labels, 44 + 28 beside them, and what teachers say of each text."""
 
 import copy
 import math
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -252,11 +253,26 @@ def weigh(six: Floats) -> Floats:
 
 
 class Student(nn.Module):
-    """The classifier that is shipped, and two heads on its last hidden layer that are thrown away."""
+    """A classifier, and two heads on its last hidden layer that are thrown away.
 
-    def __init__(self, encoder: RobertaModel, n_kote: int, n_goemotions: int, dropout: float) -> None:
-        """Build with new heads on a copy of a pre-trained encoder."""
+    Args:
+        encoder: pre-trained; copied.
+        n_kote: labels of the first of the two heads.
+        n_goemotions: labels of the second.
+        dropout: before and after the hidden layer.
+        read: the encoder's states of texts, pooled to shape (batch, width).
+    """
+
+    def __init__(
+        self,
+        encoder: RobertaModel,
+        n_kote: int,
+        n_goemotions: int,
+        dropout: float,
+        read: Callable[[RobertaModel, Tensor], Tensor],
+    ) -> None:
         super().__init__()
+        self._read = read
         config = copy.deepcopy(encoder.config)
         config.num_labels = len(LABELS)
         config.classifier_dropout = dropout
@@ -272,7 +288,7 @@ class Student(nn.Module):
             ids: batches of texts.
         """
         with torch.no_grad():
-            states = torch.cat([first_states(self.classifier.roberta, batch) for batch in ids])
+            states = torch.cat([self._read(self.classifier.roberta, batch) for batch in ids])
             dense = self.classifier.classifier.dense
             weight = torch.randn_like(dense.weight) * 0.7 / math.sqrt(dense.in_features) / states.std(dim=0)
             dense.weight.copy_(weight)
@@ -281,13 +297,21 @@ class Student(nn.Module):
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the six, of KOTE's 44 and of GoEmotions' 28 labels, each shape (batch, n)."""
         head = self.classifier.classifier
-        pooled = torch.tanh(head.dense(head.dropout(first_states(self.classifier.roberta, ids))))
+        pooled = torch.tanh(head.dense(head.dropout(self._read(self.classifier.roberta, ids))))
         return head.out_proj(head.dropout(pooled)), self.kote(pooled), self.goemotions(pooled)
 
 
 def first_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
     """The last layer's state of each text's first token, shape (batch, width)."""
     states: Tensor = encoder(ids, attention_mask=(ids != PAD).long()).last_hidden_state[:, 0]
+    return states
+
+
+def mean_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
+    """The mean over each text's tokens of the last layer's states, as E5 was trained to be read, (batch, width)."""
+    known = (ids != PAD).long()
+    share = (known / known.sum(dim=1, keepdim=True))[..., None]
+    states: Tensor = (encoder(ids, attention_mask=known).last_hidden_state * share).sum(dim=1)
     return states
 
 
@@ -351,7 +375,8 @@ def fine_tune(
     recipe: Recipe,
     seed: int,
     name: str,
-) -> RobertaForSequenceClassification:
+    read: Callable[[RobertaModel, Tensor], Tensor] = first_states,
+) -> Student:
     """Train a student; every epoch reads all of KOTE and the diary, and another part of GoEmotions.
 
     Args:
@@ -361,12 +386,13 @@ def fine_tune(
         recipe: how.
         seed: of the heads and of the order.
         name: for the progress bar.
+        read: how the encoder's states are pooled; only the first token's can be shipped, as RoBERTa's.
 
     Returns:
-        The running average of the classifier's weights, in evaluation mode.
+        The running average of the weights, in evaluation mode.
     """
     torch.manual_seed(seed)
-    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout)
+    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout, read)
     rng = np.random.default_rng(seed)
     student.whiten([batch for _, batch in batches(encode(tokenizer, lessons.texts[:1_500]), 4_000, rng)])
     average = copy.deepcopy(student).eval()
@@ -413,7 +439,23 @@ def fine_tune(
                 for mean, value in zip(average.parameters(), student.parameters(), strict=True):
                     mean.lerp_(value, 1 - decay)
         bar.set_postfix(loss=f"{loss.item():.3f}")
-    return average.classifier
+    return average
+
+
+def ask(student: Student, tokenizer: Tokenizer, texts: list[str]) -> tuple[Floats, Floats]:
+    """What a student thinks of texts.
+
+    Returns:
+        Probabilities of KOTE's labels, float32, shape (n, 44), and of the six, shape (n, 6).
+    """
+    kote = np.zeros((len(texts), student.kote.out_features), np.float32)
+    six = np.zeros((len(texts), len(LABELS)), np.float32)
+    with torch.inference_mode(), autocast():
+        for rows, batch in batches(encode(tokenizer, texts), 4_000, np.random.default_rng(0)):
+            scores = student(batch)
+            kote[rows] = torch.sigmoid(scores[1].float()).numpy()
+            six[rows] = torch.softmax(scores[0].float(), dim=1).numpy()
+    return kote, six
 
 
 def bce(scores: Tensor, targets: Tensor) -> Tensor:

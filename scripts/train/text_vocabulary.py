@@ -70,10 +70,13 @@ def choose_vocabulary(texts: list[str], theirs: Tokenizer, pieces: list[str]) ->
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL[UNKNOWN], max_input_chars_per_word=100))
     tokenizer.normalizer = clean
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", START), ("</s>", END)]
-    )
+    tokenizer.post_processor = with_ends()
     return tokenizer, np.array(origin)
+
+
+def with_ends() -> processors.TemplateProcessing:
+    """A text's tokens between its two ends."""
+    return processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", START), ("</s>", END)])
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
@@ -91,10 +94,10 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    """Token ids of each text, at most `TRAINING_TOKENS` of them."""
+def encode(tokenizer: Tokenizer, texts: list[str], max_tokens: int = TRAINING_TOKENS) -> list[list[int]]:
+    """Token ids of each text; of a longer one the first, and its end."""
     encodings = tokenizer.encode_batch(texts)
-    return [e.ids if len(e.ids) <= TRAINING_TOKENS else [*e.ids[: TRAINING_TOKENS - 1], END] for e in encodings]
+    return [e.ids if len(e.ids) <= max_tokens else [*e.ids[: max_tokens - 1], END] for e in encodings]
 
 
 def heard(texts: list[str], share: float, rng: np.random.Generator) -> list[str]:

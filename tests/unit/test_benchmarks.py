@@ -154,7 +154,7 @@ def test_a_suite_without_targets_gets_a_table_with_a_line_for_each_thing(tmp_pat
     ]
 
 
-def test_a_suite_without_targets_whose_figures_differ_in_kind_keeps_each_with_its_own_other_side(
+def test_figures_of_several_kinds_each_keep_their_own_other_side(
     tmp_path: Path,
 ) -> None:
     figures = [ratio("a collection", [0.001], [200.0], "ms"), Figure("p50", 170.0, "ms")]
