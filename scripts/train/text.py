@@ -23,21 +23,11 @@ from sklearn.model_selection import StratifiedKFold
 from text_check import CHECKS
 from text_data import LABELS, Comments, Floats, as_spoken, read_goemotions, read_kote
 from text_diary import diary_sentences
+from text_distil import distil
 from text_e5 import E5
-from text_finetune import (
-    GOEMOTIONS_PER_EPOCH,
-    Recipe,
-    answer,
-    ask,
-    classify,
-    describe,
-    distil,
-    fine_tune,
-    make_lessons,
-    mean_states,
-    teach,
-)
+from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, ask, classify, fine_tune, make_lessons, mean_states
 from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
+from text_teacher import answer, describe, teach
 from text_vocabulary import MAX_TOKENS, choose_vocabulary, save_tokenizer
 from tokenizers import Tokenizer
 from transformers import (
