@@ -23,7 +23,7 @@ from maeum.ffmpeg_process import decode_apart
 from maeum.pipeline import decode_upload
 from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import PROJECT_DIR
-from tests.unit.test_decoding import encode_with_ffmpeg, sound, write
+from tests.audio_files import encode_with_ffmpeg, sound, write
 
 
 @pytest.fixture

@@ -1,0 +1,143 @@
+"""What goes from stage to stage, over stages that hold no model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from maeum.decoding import decode
+from maeum.features import VoicePooling
+from maeum.mfcc import mfcc
+from maeum.pipeline import Analysis, Options, Pipeline
+from maeum.stages import Failure, Probabilities, Segment, SpeechItem, Transcript
+from maeum.summary import Summary
+from tests.conftest import Clip
+from tests.memory_stages import KIND, SILENCE, Hear, Listen, Read, Tell, by_label, flow, run, wav
+from tests.reference import KO
+
+
+def test_each_stage_gets_what_the_reference_says(pipeline: Pipeline, clip: Clip) -> None:
+    speech, text, voice, summary = Hear("좋았다! 왜?\n고마웠다."), Read(), Listen(), Tell()
+    analysis = run(flow(pipeline, speech, text, voice, summary).analyze(clip.data, Options()))
+    assert [(len(item.pcm16), item.language) for item in speech.items] == [
+        (2 * round(analysis.duration_s * 16_000), "ko")
+    ]
+    assert text.sentences == ["좋았다", "왜", "고마웠다"]
+    assert voice.shapes == [(1, 100, 13)]
+    assert summary.transcripts == ["좋았다! 왜?\n고마웠다."]
+    assert analysis.summary == KIND
+    assert analysis.models["summary"] == "teller"
+    assert by_label(analysis) == pytest.approx(
+        {"기쁨": 1 / 1.2, "당황": 0.2 / 1.2} | dict.fromkeys(KO[2:], 0), abs=1e-9
+    )
+
+
+class ListenInTurn:
+    """A voice stage whose windows are of one label after the other."""
+
+    def __init__(self) -> None:
+        self.windows: list[NDArray[np.float32]] = []
+
+    async def run(self, items: NDArray[np.float32]) -> list[Probabilities | Failure]:
+        before = len(self.windows)
+        self.windows += list(items)
+        return [tuple(float(index == (before + k) % 6) for index in range(6)) for k in range(len(items))]
+
+
+def recording(seconds: float) -> bytes:
+    return wav(0.1 * np.random.default_rng(3).standard_normal(round(16_000 * seconds)).astype(np.float32))
+
+
+def test_the_voice_of_all_windows_with_speech_is_their_mean(pipeline: Pipeline) -> None:
+    data, voice = recording(16), ListenInTurn()
+    hear = Hear(speech_spans=((0.0, 6.4), (9.6, 12.8)))
+    analysis = run(flow(pipeline, hear, voice=voice).analyze(data, Options(voice_pooling=VoicePooling.WINDOWS)))
+    assert list(analysis.voice_emotion.values()) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0, 0])
+    frames = (mfcc(decode(data)) - pipeline.baselines.male.mean) / (pipeline.baselines.male.std + 1e-8)
+    expected = [frames[:100], frames[100:200], frames[300:400]]
+    assert np.stack(voice.windows) == pytest.approx(np.stack(expected), abs=1e-3)
+
+
+def test_a_very_long_recording_asks_for_its_voice_in_parts(pipeline: Pipeline) -> None:
+    voice = Listen()
+    hear = Hear(speech_spans=((0.0, 240.0),))
+    analysis = run(
+        flow(pipeline, hear, voice=voice).analyze(recording(240), Options(voice_pooling=VoicePooling.WINDOWS))
+    )
+    assert voice.shapes == [(64, 100, 13), (11, 100, 13)]
+    assert analysis.voice_emotion["HAPPY"] == 1
+
+
+def test_a_speakers_own_baseline_takes_the_genders_place(pipeline: Pipeline, clip: Clip) -> None:
+    mean = (pipeline.baselines.male.mean + 5).tolist()
+    own = json.dumps({"mean": mean, "std": [20.0] * 13})
+    voice = ListenInTurn()
+    run(flow(pipeline, voice=voice).analyze(clip.data, pipeline.options(baseline=own)))
+    frames = np.zeros((100, 13))
+    heard = mfcc(decode(clip.data))[:100]
+    frames[: len(heard)] = heard
+    assert voice.windows[0] == pytest.approx((frames - mean) / 20, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("logprob", "language", "expected"),
+    [
+        (-0.1, None, ()),
+        (-4.0, None, ("low_confidence",)),
+        (-0.1, ("en", 0.9), ("unexpected_language",)),
+        (-4.0, ("en", 0.9), ("low_confidence", "unexpected_language")),
+    ],
+)
+def test_doubts_about_the_transcript_become_warnings(
+    pipeline: Pipeline, logprob: float, language: tuple[str, float] | None, expected: tuple[str, ...]
+) -> None:
+    class Doubt(Hear):
+        async def run(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
+            return [Transcript("좋았다.", (Segment(0, 1, "좋았다.", logprob),), heard_language=language)]
+
+    assert run(flow(pipeline, Doubt()).analyze(SILENCE, Options())).warnings == expected
+
+
+@pytest.mark.parametrize("text", ["", "...", "… ?!", "♪ ♪", " \n "])
+def test_punctuation_counts_as_no_speech(pipeline: Pipeline, text: str) -> None:
+    reader, summary = Read(), Tell()
+    analysis = run(flow(pipeline, Hear(text), reader, Listen(4), summary).analyze(SILENCE, Options()))
+    assert (analysis.text_emotion, analysis.warnings) == (None, ("no_speech",))
+    assert (reader.sentences, summary.transcripts) == ([], [])
+    assert analysis.summary.reason == "no_speech"
+    assert by_label(analysis) == pytest.approx(dict.fromkeys(KO, 0) | {"당황": 0.2, "불안": 0.8}, abs=1e-9)
+
+
+def test_a_summary_that_nobody_asked_for_is_not_written(pipeline: Pipeline) -> None:
+    summary = Tell()
+    analysis = run(flow(pipeline, summary=summary).analyze(SILENCE, Options(summary=False)))
+    assert analysis.summary == Summary("skipped", None, "not_requested")
+    assert summary.transcripts == []
+
+
+def test_the_summary_is_written_beside_the_text_stage(pipeline: Pipeline) -> None:
+    """Each waits until the other has begun: one after the other, neither would end."""
+
+    async def meet() -> Analysis:
+        reading, telling = asyncio.Event(), asyncio.Event()
+
+        class Reader(Read):
+            async def run(self, items: Sequence[str]) -> list[Probabilities | Failure]:
+                reading.set()
+                await telling.wait()
+                return await super().run(items)
+
+        class Teller(Tell):
+            async def summarize(self, transcript: str) -> Summary:
+                telling.set()
+                await reading.wait()
+                return await super().summarize(transcript)
+
+        return await flow(pipeline, text=Reader(), summary=Teller()).analyze(SILENCE, Options())
+
+    assert run(meet()).summary == KIND
