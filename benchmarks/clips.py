@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import av
 import numpy as np
 import soundfile
 import soxr
@@ -119,6 +120,19 @@ class Clips:
             draft.write_bytes(wav(samples, rate_hz))
             draft.replace(path)
         return path.read_bytes()
+
+
+def as_m4a(data: bytes) -> bytes:
+    """A WAV file's sound as a phone records it: AAC in an MP4 container, mono, 44.1 kHz."""
+    samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32")
+    sound = soxr.resample(samples, rate_hz, 44_100)
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="ipod") as container:
+        track = container.add_stream("aac", rate=44_100, layout="mono")
+        frame = av.AudioFrame.from_ndarray(sound[None, :], format="fltp", layout="mono")
+        frame.sample_rate = 44_100
+        container.mux([*track.encode(frame), *track.encode(None)])
+    return stream.getvalue()
 
 
 def _as_stereo(data: bytes) -> bytes:

@@ -23,6 +23,7 @@ from speech_noise import KINDS, sound
 from speech_text import prepare_text
 from speech_voice import LEFT_OUT_VARIANTS, SAMPLE_RATE_HZ
 from text_data import LABELS, read_kote
+from text_written import written_sentences
 from tqdm import tqdm
 from voice_data import LETTERS as EMOTIONS
 from voice_data import MEN, N_HEARD, TRAINED
@@ -94,6 +95,9 @@ def main() -> None:
     asked = [row for row in range(len(kote.texts)) if kote.six[row].max() == 1.0]
     comments = [["", kote.texts[row], LABELS[kote.six[row].argmax()]] for row in asked]
     write_rows(out / "comments.csv", comments)
+    for kind in ("comment", "diary"):
+        written = [sentence for sentence in written_sentences("test") if sentence.kind == kind]
+        write_rows(out / f"written_{kind}.csv", [["", sentence.text, sentence.label] for sentence in written])
     write_acted(arguments.data / "emotion" / "emodb", out)
 
 

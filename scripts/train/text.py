@@ -1,11 +1,12 @@
 """Train the embedded text model: six Korean emotions from KOTE and GoEmotions-Korean, starting from a part of E5.
 
-Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--out models/embedded/text]
+Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--init FOLDER] [--out models/embedded/text]
 
 `DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
 first layers; for each third of kote_val a tutor (all of E5, fine-tuned) and a student that have not read it (the
 student's logits there decide the bias and the temperature); the student on all of kote_val that is shipped; and its
-figures on kote_test, which no stage before has read. Everything finished is kept in the work folder, so that the same
+figures on kote_test, which no stage before has read. A student's last stage is to learn the written sentences;
+`--init` does only that, to a finished model. Everything finished is kept in the work folder, so that the same
 command goes on after an interruption. Beside the weights it writes `metrics.json`; the card quotes its figures.
 """
 
@@ -29,6 +30,8 @@ from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, ask, classify, fine_tune
 from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
 from text_teacher import answer, describe, teach
 from text_vocabulary import MAX_TOKENS, choose_vocabulary, save_tokenizer
+from text_widen import widen
+from text_written import written_sentences
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
@@ -57,17 +60,48 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds text/")
     parser.add_argument("--work", type=Path, default=Path("build/train/text"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=Path("models/embedded/text"), help="for the finished model")
+    parser.add_argument("--init", type=Path, help="a finished model that is to learn the written sentences, no more")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
+
+
+class Sources:
+    """All that is trained on.
+
+    Attributes:
+        kote: kote_val.
+        goemotions: all of GoEmotions-Korean.
+        translated: as much of it as is read while fine-tuning; teachers are asked about each.
+        drawn: its rows in `goemotions`.
+        diary: sentences from templates, and the index of each one's label.
+        clear: these and the written ones.
+    """
+
+    def __init__(self, data: Path, seed: int) -> None:
+        self.kote, self.goemotions = read_kote(data / "text" / "kote_val.tsv"), read_goemotions(data / "text")
+        self.drawn = np.random.default_rng(seed).permutation(len(self.goemotions.texts))
+        self.drawn = self.drawn[: Recipe().epochs * GOEMOTIONS_PER_EPOCH]
+        self.translated = self.goemotions.take(self.drawn)
+        self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
+        written = written_sentences("train")
+        self.clear = (
+            [*self.diary[0], *(sentence.text for sentence in written)],
+            [*self.diary[1], *(LABELS.index(sentence.label) for sentence in written)],
+        )
+
+    def widen(
+        self, model: RobertaForSequenceClassification, tokenizer: Tokenizer, seed: int, name: str
+    ) -> RobertaForSequenceClassification:
+        """Teach a finished model the written sentences."""
+        return widen(model, tokenizer, self.kote, self.translated, self.clear, seed, name)
 
 
 class Trainer:
     """What every student needs, loaded once."""
 
-    def __init__(self, data: Path, work: Path, seed: int) -> None:
-        self.seed, self.work, self.recipe = seed, work, Recipe()
-        self.kote, self.goemotions = read_kote(data / "text" / "kote_val.tsv"), read_goemotions(data / "text")
-        self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
+    def __init__(self, sources: Sources, work: Path, seed: int) -> None:
+        self.seed, self.work, self.recipe, self.sources = seed, work, Recipe(), sources
+        self.kote, self.goemotions, self.translated = sources.kote, sources.goemotions, sources.translated
         self.texts = texts = [*self.kote.texts, *self.goemotions.texts]
         began_s = time.monotonic()
         self.e5 = e5 = E5()
@@ -83,12 +117,8 @@ class Trainer:
             work / f"distilled-{seed}.pt",
         )
         self._keep_time(f"distillation-{seed}", began_s)
-        # As many as are read while fine-tuning; the teacher is asked about each.
-        drawn = np.random.default_rng(seed).permutation(len(self.goemotions.texts))
-        drawn = drawn[: self.recipe.epochs * GOEMOTIONS_PER_EPOCH]
-        self.translated = self.goemotions.take(drawn)
         known, foreign = np.split(states, [len(self.kote.texts)])
-        self.described = describe(self.kote.texts, self.translated.texts, (known, foreign[drawn]))
+        self.described = describe(self.kote.texts, self.translated.texts, (known, foreign[sources.drawn]))
 
     def _keep_time(self, name: str, began_s: float) -> None:
         """Note how long a stage took, unless an earlier run did it."""
@@ -111,7 +141,7 @@ class Trainer:
         kept = self.work / f"{name}-{self.seed}.npz"
         if not kept.exists():
             began_s = time.monotonic()
-            lessons = make_lessons(self.kote.take(rows), self.translated, self.diary, *taught, TUTOR)
+            lessons = make_lessons(self.kote.take(rows), self.translated, self.sources.diary, *taught, TUTOR)
             tokenizer, pieces = self.e5.vocabulary([f(text) for text in self.texts for f in (str, as_spoken)])
             model = fine_tune(self.e5.encoder(pieces), lessons, tokenizer, TUTOR, self.seed, name, read=mean_states)
             kote, six = ask(model, tokenizer, [*self.kote.texts, *self.translated.texts])
@@ -131,8 +161,9 @@ class Trainer:
             model.train(mode=False)
             return model
         began_s = time.monotonic()
-        lessons = make_lessons(self.kote.take(rows), self.translated, self.diary, *taught, self.recipe)
+        lessons = make_lessons(self.kote.take(rows), self.translated, self.sources.diary, *taught, self.recipe)
         model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, self.seed, name).classifier
+        model = self.sources.widen(model, self.tokenizer, self.seed, f"{name}, written sentences")
         torch.save(model.state_dict(), kept)
         self._keep_time(kept.stem, began_s)
         return model
@@ -209,13 +240,16 @@ def predict(folder: Path, texts: list[str]) -> Scores:
     return np.concatenate(probabilities)
 
 
-def test(folder: Path, trainer: Trainer, data: Path) -> dict[str, Any]:
+def test(folder: Path, sources: Sources, data: Path, seed: int) -> dict[str, Any]:
     """Figures on kote_test's rows with one label, beside TF-IDF with logistic regression, and on plain sentences."""
     unseen = single(read_kote(data / "text" / "kote_test.tsv"))
     labels = unseen.six.argmax(axis=1)
-    known, foreign = single(trainer.kote), single(trainer.goemotions)
+    known, foreign = single(sources.kote), single(sources.goemotions)
+    texts, their_labels = sources.clear
     plain = tfidf_probabilities(
-        [*known.texts, *foreign.texts], np.concatenate([known.six, foreign.six]).argmax(axis=1), unseen.texts
+        [*known.texts, *foreign.texts, *texts],
+        np.concatenate([known.six.argmax(axis=1), foreign.six.argmax(axis=1), their_labels]),
+        unseen.texts,
     )
     plain_kote = tfidf_probabilities(known.texts, known.six.argmax(axis=1), unseen.texts)
     ours = predict(folder, unseen.texts)
@@ -227,12 +261,20 @@ def test(folder: Path, trainer: Trainer, data: Path) -> dict[str, Any]:
         if LABELS[answer] != label
     }
     return {
-        "kote_test": measure(ours, labels, trainer.seed),
-        "tfidf_kote_and_goemotions": measure(plain, labels, trainer.seed),
-        "tfidf_kote": measure(plain_kote, labels, trainer.seed),
-        "macro_f1_gain_interval": gain_interval(labels, ours.argmax(axis=1), plain.argmax(axis=1), trainer.seed),
+        "kote_test": measure(ours, labels, seed),
+        "tfidf": measure(plain, labels, seed),
+        "tfidf_kote": measure(plain_kote, labels, seed),
+        "macro_f1_gain_interval": gain_interval(labels, ours.argmax(axis=1), plain.argmax(axis=1), seed),
+        "written": {kind: on_written(folder, kind, seed) for kind in ("comment", "diary")},
         "plain_sentences": {"right": len(sentences) - len(wrong), "of": len(sentences), "wrong": wrong},
     }
+
+
+def on_written(folder: Path, kind: str, seed: int) -> dict[str, Any]:
+    """Figures on the written sentences of one kind that are kept for the test."""
+    sentences = [sentence for sentence in written_sentences("test") if sentence.kind == kind]
+    labels = np.array([LABELS.index(sentence.label) for sentence in sentences])
+    return measure(predict(folder, [sentence.text for sentence in sentences]), labels, seed)
 
 
 def single(comments: Comments) -> Comments:
@@ -245,21 +287,29 @@ def main() -> None:
     arguments = parse_arguments()
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(arguments.data, arguments.work, arguments.seed)
-    model, logits, labels = trainer.train()
-    bias, temperature = choose_bias(logits, labels)
-    head = model.classifier.out_proj
-    with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither
-        head.bias.add_(torch.from_numpy(bias).float()).div_(temperature)
-        head.weight.div_(temperature)
-    save(model, trainer.tokenizer, arguments.out)
-    figures = {
-        "temperature": temperature,
-        "bias": bias.tolist(),
-        "kote_val": measure(softmax((logits + bias) / temperature), labels, trainer.seed),
-        **test(arguments.out, trainer, arguments.data),
-        "minutes": trainer.minutes(),
-    }
+    sources = Sources(arguments.data, arguments.seed)
+    figures: dict[str, Any] = {}
+    if arguments.init is None:
+        trainer = Trainer(sources, arguments.work, arguments.seed)
+        model, logits, labels = trainer.train()
+        bias, temperature = choose_bias(logits, labels)
+        head = model.classifier.out_proj
+        with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither
+            head.bias.add_(torch.from_numpy(bias).float()).div_(temperature)
+            head.weight.div_(temperature)
+        figures = {
+            "temperature": temperature,
+            "bias": bias.tolist(),
+            "kote_val": measure(softmax((logits + bias) / temperature), labels, arguments.seed),
+            "minutes": trainer.minutes(),
+        }
+        tokenizer = trainer.tokenizer
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(arguments.init, dtype=torch.float32)
+        tokenizer = Tokenizer.from_file(str(arguments.init / "tokenizer.json"))
+        model = sources.widen(model.eval(), tokenizer, arguments.seed, "written sentences")
+    save(model, tokenizer, arguments.out)
+    figures |= test(arguments.out, sources, arguments.data, arguments.seed)
     (arguments.out / "metrics.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(figures, indent=1, ensure_ascii=False))
 

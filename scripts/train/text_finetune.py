@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +30,11 @@ DIARY = 0.5
 """Weight of a templated diary sentence there: there are few templates."""
 HEADS_FASTER = 5.0
 """The learning rate of new layers, as a multiple of that of pre-trained ones."""
+
+
+Plan = list[tuple[NDArray[np.int64], Tensor]]
+"""Batches: rows, and the ids of their texts, shape (batch, length)."""
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +85,7 @@ def make_lessons(
     answers: tuple[Floats, Floats],
     recipe: Recipe,
 ) -> Lessons:
-    """Put the three sources together.
+    """Put the sources together.
 
     Args:
         kote: training rows.
@@ -221,50 +227,84 @@ def fine_tune(
     student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout, read)
     rng = np.random.default_rng(seed)
     student.whiten([batch for _, batch in batches(encode(tokenizer, lessons.texts[:1_500]), 4_000, rng)])
-    average = copy.deepcopy(student).eval()
-    body = list(student.classifier.roberta.parameters())
-    heads = [p for name, p in student.named_parameters() if not name.startswith("classifier.roberta.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": body}, {"params": heads}], weight_decay=0.01, betas=(0.9, 0.98), fused=True
-    )
     kote, goemotions, six = map(torch.from_numpy, (lessons.kote, lessons.goemotions, lessons.six))
     weights = torch.from_numpy(lessons.weights)
     translated = np.flatnonzero(lessons.weights[:, 1] > 0)
     others = np.flatnonzero(lessons.weights[:, 1] == 0)
-    epochs = recipe.epochs
+
+    def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
+        with autocast():
+            scores = student(ids)
+        losses = (
+            functional.cross_entropy(scores[0].float(), six[rows], reduction="none"),
+            20 * bce(scores[1], kote[rows]),
+            10 * bce(scores[2], goemotions[rows]),
+        )
+        shares = (weights[rows, 2], weights[rows, 0], weights[rows, 1])
+        return torch.stack([(a * w).sum() for a, w in zip(losses, shares, strict=True)]).sum() / len(rows)
+
+    def plan() -> Plan:
+        chosen = np.concatenate([others, rng.permutation(translated)[:GOEMOTIONS_PER_EPOCH]])
+        return drawn(lessons.texts, chosen, tokenizer, rng)
+
+    body = list(student.classifier.roberta.parameters())
+    heads = [p for name, p in student.named_parameters() if not name.startswith("classifier.roberta.")]
+    return descend(student, (body, heads), plan, loss, recipe.epochs, recipe.learning_rate, name)
+
+
+def drawn(texts: list[str], chosen: NDArray[np.int64], tokenizer: Tokenizer, rng: np.random.Generator) -> Plan:
+    """Batches of some texts, a part of them as they would be heard: rows of `texts`, and ids."""
+    ids = encode(tokenizer, heard([texts[row] for row in chosen], 0.3, rng))
+    return [(chosen[rows], batch) for rows, batch in batches(ids, BATCH_TOKENS, rng)]
+
+
+def descend(
+    network: Network,
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]],
+    plan: Callable[[], Plan],
+    loss: Callable[[NDArray[np.int64], Tensor], Tensor],
+    epochs: int,
+    learning_rate: float,
+    name: str,
+) -> Network:
+    """Gradient descent with a short rise and a long fall of the learning rate.
+
+    Args:
+        network: is changed.
+        groups: its pre-trained parameters, and those that learn `HEADS_FASTER`.
+        plan: gives the batches of an epoch.
+        loss: of a batch.
+        epochs: passes.
+        learning_rate: peak.
+        name: for the progress bar.
+
+    Returns:
+        The running average of the network's weights, in evaluation mode.
+    """
+    average = copy.deepcopy(network).eval()
+    optimizer = torch.optim.AdamW([{"params": g} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     bar = tqdm(range(epochs), desc=name, unit="epoch")
     step = 0
     for epoch in bar:
-        chosen = np.concatenate([others, rng.permutation(translated)[:GOEMOTIONS_PER_EPOCH]])
-        ids = encode(tokenizer, heard([lessons.texts[row] for row in chosen], 0.3, rng))
-        plan = list(batches(ids, BATCH_TOKENS, rng))
-        student.train()
-        for place, (rows, batch) in enumerate(plan):
-            progress = (epoch + place / len(plan)) / epochs
+        batches_of_epoch = plan()
+        network.train()
+        for place, (rows, ids) in enumerate(batches_of_epoch):
+            progress = (epoch + place / len(batches_of_epoch)) / epochs
             warm = min(1.0, progress * epochs * 4)
-            rate = recipe.learning_rate * warm * (0.52 + 0.48 * math.cos(math.pi * progress))
+            rate = learning_rate * warm * (0.52 + 0.48 * math.cos(math.pi * progress))
             for group, faster in zip(optimizer.param_groups, (1.0, HEADS_FASTER), strict=True):
                 group["lr"] = rate * faster
-            with autocast():
-                scores = student(batch)
-            at = chosen[rows]
-            losses = (
-                functional.cross_entropy(scores[0].float(), six[at], reduction="none"),
-                20 * bce(scores[1], kote[at]),
-                10 * bce(scores[2], goemotions[at]),
-            )
-            shares = (weights[at, 2], weights[at, 0], weights[at, 1])
-            loss = torch.stack([(a * w).sum() for a, w in zip(losses, shares, strict=True)]).sum() / len(at)
+            error = loss(rows, ids)
             optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            error.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             step += 1
             decay = min(0.99, step / (step + 10))
             with torch.no_grad():
-                for mean, value in zip(average.parameters(), student.parameters(), strict=True):
+                for mean, value in zip(average.parameters(), network.parameters(), strict=True):
                     mean.lerp_(value, 1 - decay)
-        bar.set_postfix(loss=f"{loss.item():.3f}")
+        bar.set_postfix(loss=f"{error.item():.3f}")
     return average
 
 

@@ -16,11 +16,12 @@ import psutil
 import pytest
 
 from benchmarks import load, results
-from benchmarks.clips import sentence
+from benchmarks.clips import as_m4a, sentence, wav
 from benchmarks.load import Load, closed_loop, ideal_latencies, random_arrivals
 from benchmarks.measure import Figure, alternate, difference, percentile, ratio
 from benchmarks.server import Server, cpu_seconds
 from benchmarks.suites import SUITES
+from maeum.decoding import decode, decode_here
 from maeum.settings import PROJECT_DIR
 
 
@@ -205,6 +206,17 @@ def test_what_limits_a_suite_stands_beside_its_targets(tmp_path: Path) -> None:
 
 def test_enough_clips_last_at_twice_the_rate() -> None:
     assert Load(latencies_s=[1.0] * 6, duration_s=4.0).enough(10) == 30
+
+
+def test_a_clip_as_m4a_needs_ffmpeg_and_still_sounds_the_same() -> None:
+    time_s = np.arange(22_050 * 2) / 22_050
+    clip = wav((0.3 * np.sin(2 * np.pi * (200 + 100 * time_s) * time_s)).astype(np.float32), 22_050)
+    compressed = as_m4a(clip)
+    assert len(compressed) < len(clip) / 2
+    assert decode_here(compressed, 600.0) is None
+    original, heard = decode(clip).samples, decode(compressed).samples
+    shift = int(np.argmax(np.correlate(heard[:20_000], original[:16_000], mode="valid")))
+    assert np.corrcoef(heard[shift : shift + 16_000], original[:16_000])[0, 1] > 0.99
 
 
 def test_sentences_differ_and_repeat_themselves_for_the_same_number() -> None:

@@ -1,0 +1,39 @@
+"""Sentences written for this project: online comments and spoken diary entries, each of one clear emotion.
+
+Comments under articles seldom say what a diary says, translated ones sound translated, and templates repeat
+themselves. These were written one by one, most without naming the feeling. `text_written.tsv` holds a line for each:
+label, `comment` or `diary`, `train` or `test`, and the sentence. Those for the test are never trained on.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+FILE = Path(__file__).with_suffix(".tsv")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One sentence.
+
+    Attributes:
+        label: one of the six.
+        kind: a comment as it is typed, or a diary sentence as it is spoken.
+        part: what it is for.
+        text: NFC.
+    """
+
+    label: str
+    kind: Literal["comment", "diary"]
+    part: Literal["train", "test"]
+    text: str
+
+
+def written_sentences(part: Literal["train", "test"]) -> list[Written]:
+    """Read those for training or those for the test."""
+    cells = (line.split("\t") for line in FILE.read_text(encoding="utf-8").splitlines())
+    sentences = [
+        Written(label, "comment" if kind == "comment" else "diary", "train" if use == "train" else "test", text)
+        for label, kind, use, text in cells
+    ]
+    return [sentence for sentence in sentences if sentence.part == part]
