@@ -29,7 +29,7 @@ from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded
 from maeum.features import N_FRAMES
 from maeum.form import read_form
 from maeum.logs import RequestLog
-from maeum.memory import loading
+from maeum.memory import give_back_large_memory, loading
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
@@ -85,6 +85,7 @@ class Maeum:
     voice = bentoml.depends(VoiceRunner)
 
     def __init__(self) -> None:
+        give_back_large_memory()
         # For the few products of an MFCC, threads of numpy's BLAS would spend more time waiting for each other.
         ThreadpoolController().select(internal_api="openblas").limit(limits=1)
         stages = batching_stages(

@@ -36,6 +36,39 @@ def test_a_batch_works_in_the_memory_of_the_one_before(clips: list[Clip]) -> Non
     assert int(pages) < 4_000
 
 
+# Prints how many bytes the process still holds of what it has freed, of a recording of ten minutes.
+_FREED = """
+import io, sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy, psutil, soundfile
+from maeum.decoding import decode
+from maeum.memory import give_back_large_memory
+
+if sys.argv[1] == "give back":
+    give_back_large_memory()
+stream = io.BytesIO()
+soundfile.write(stream, numpy.zeros(600 * 16_000, numpy.float32), 16_000, format="WAV", subtype="PCM_16")
+recording = stream.getvalue()
+before = psutil.Process().memory_info().rss
+with ThreadPoolExecutor(1) as pool:
+    for _ in range(4):
+        upload = bytes(bytearray(recording))
+        waveform = pool.submit(decode, upload).result()
+        pcm16 = pool.submit(waveform.to_pcm16).result()
+        del upload, waveform, pcm16
+print(psutil.Process().memory_info().rss - before)
+"""
+
+
+def test_the_memory_of_a_long_recording_goes_back_when_it_is_freed() -> None:
+    def held(mode: str) -> int:
+        command = [sys.executable, "-c", _FREED, mode]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert held("give back") < 16 << 20
+    assert held("as it is") > 24 << 20  # else the C library has learned better, and this can go
+
+
 # Prints how many objects a full collection looks at before and after, and how many cycles made since then it finds.
 _COLLECTION = """
 import gc
