@@ -6,7 +6,6 @@ from typing import Annotated
 
 import bentoml
 import numpy as np
-import torch
 from bentoml.validators import DType, Shape
 
 from maeum.assembly import load_voice
@@ -22,6 +21,8 @@ class VoiceRunner:
     """Classifies voice features of several requests together."""
 
     def __init__(self) -> None:
+        import torch  # which takes a second, and the other processes, who know this class, need none of it
+
         torch.set_num_threads(1)  # for so small a network more would wait for each other, and for the other runners'
         self._worker = BatchWorker("voice", load_or_stop(load_voice).classify)
 
