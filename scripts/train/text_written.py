@@ -1,8 +1,9 @@
 """Sentences written for this project: online comments and spoken diary entries, each of one clear emotion.
 
 Comments under articles seldom say what a diary says, translated ones sound translated, and templates repeat
-themselves. A large language model wrote these, one by one, most without naming the feeling. `text_written.tsv` holds a line for each:
-label, `comment` or `diary`, `train` or `test`, and the sentence. Those for the test are never trained on.
+themselves. A large language model wrote these, one by one, most without naming the feeling. `text_written.tsv` holds
+a line for each: label, `comment` or `diary`, `train` or `test`, and the sentence. Those for the test are never trained
+on.
 """
 
 from dataclasses import dataclass
