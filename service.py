@@ -20,11 +20,11 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from threadpoolctl import ThreadpoolController
 
 from maeum import openapi, web
 from maeum.assembly import build_pipeline, check_start
 from maeum.batching import batching_stages
+from maeum.cores import one_blas_thread
 from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
 from maeum.features import N_FRAMES
 from maeum.form import read_form
@@ -86,8 +86,7 @@ class Maeum:
 
     def __init__(self) -> None:
         give_back_large_memory()
-        # For the few products of an MFCC, threads of numpy's BLAS would spend more time waiting for each other.
-        ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+        one_blas_thread()
         stages = batching_stages(
             call_runner("speech", self.speech),
             call_runner("text", self.text),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bentoml
 
 from maeum.assembly import load_speech
+from maeum.cores import one_blas_thread
 from maeum.memory import keep_freed_memory
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem, Transcript
@@ -17,6 +18,7 @@ class SpeechRunner:
 
     def __init__(self) -> None:
         keep_freed_memory()
+        one_blas_thread()
         self._worker = BatchWorker("speech", load_or_stop(load_speech).transcribe)
 
     @bentoml.api(

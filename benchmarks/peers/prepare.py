@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from threadpoolctl import ThreadpoolController
 
 from maeum.assembly import load_speech, load_text, load_voice
+from maeum.cores import one_blas_thread
 from maeum.memory import keep_freed_memory, loading
 from maeum.settings import Settings
 
@@ -22,7 +22,7 @@ def load_engines(settings: Settings) -> tuple[Engine, Engine, Engine]:
         Speech, text and voice: from a batch to a result for each item.
     """
     keep_freed_memory()
-    ThreadpoolController().select(internal_api="openblas").limit(limits=1)
+    one_blas_thread()
     with loading():
         speech, text, voice = load_speech(settings), load_text(settings), load_voice(settings)
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,19 @@ def test_a_containers_limit_counts(
 def test_without_a_limit_the_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 3, 5})
     assert available_cores(tmp_path / "missing") == 3
+
+
+def test_numpys_products_stay_on_the_thread_that_asks() -> None:
+    code = (
+        "import numpy\n"
+        "from threadpoolctl import threadpool_info\n"
+        "from maeum.cores import one_blas_thread\n"
+        "one_blas_thread()\n"
+        "print(*(pool['num_threads'] for pool in threadpool_info() if pool['internal_api'] == 'openblas'))"
+    )
+    # More than one to begin with, also on a machine of one core.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    counts = done.stdout.split()
+    assert counts
+    assert set(counts) == {"1"}
