@@ -14,6 +14,7 @@ from benchmarks.measure import Figure, alternate, ratio
 from benchmarks.server import maeum_server, send_measured
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech, load_text, load_voice
+from maeum.cores import one_blas_thread
 from maeum.memory import keep_freed_memory
 from maeum.sentences import split_sentences
 from maeum.stages import Transcript
@@ -27,6 +28,7 @@ def run(run: Run) -> list[Figure]:
     """Send clips to the server, then call the engines with full batches of the same clips."""
     settings = run.settings()
     keep_freed_memory()  # as the speech runner does
+    one_blas_thread()
     speech, text, voice = load_speech(settings), load_text(settings), load_voice(settings)
     parts: dict[str, list[float]] = {}
     failures = 0

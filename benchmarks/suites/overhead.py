@@ -11,6 +11,7 @@ from benchmarks.load import closed_loop
 from benchmarks.measure import SETTLE_S, Figure, alternate, difference
 from benchmarks.server import maeum_server
 from benchmarks.suite import Run, Suite
+from maeum.cores import one_blas_thread
 from maeum.local import build_local_pipeline
 from maeum.memory import keep_freed_memory
 
@@ -18,6 +19,7 @@ from maeum.memory import keep_freed_memory
 def run(run: Run) -> list[Figure]:
     """Analyse clips in turn over HTTP, in this process, and over HTTP as m4a, one request each a round."""
     keep_freed_memory()  # as the speech runner does
+    one_blas_thread()
     pipeline = build_local_pipeline(run.settings())
     options = pipeline.options(lang=min(pipeline.languages))
     with maeum_server(run) as server, asyncio.Runner() as runner:

@@ -19,22 +19,19 @@ class Written:
 
     Attributes:
         label: one of the six.
-        kind: a comment as it is typed, or a diary sentence as it is spoken.
-        part: what it is for.
+        kind: `comment`, as it is typed, or `diary`, as it is spoken.
+        part: what it is for, `train` or `test`.
         text: NFC.
     """
 
     label: str
-    kind: Literal["comment", "diary"]
-    part: Literal["train", "test"]
+    kind: str
+    part: str
     text: str
 
 
 def written_sentences(part: Literal["train", "test"]) -> list[Written]:
     """Read those for training or those for the test."""
-    cells = (line.split("\t") for line in FILE.read_text(encoding="utf-8").splitlines())
-    sentences = [
-        Written(label, "comment" if kind == "comment" else "diary", "train" if use == "train" else "test", text)
-        for label, kind, use, text in cells
-    ]
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    sentences = [Written(*line.split("\t")) for line in lines]
     return [sentence for sentence in sentences if sentence.part == part]
