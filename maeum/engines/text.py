@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from maeum.engines.text_bf16 import pack
 from maeum.engines.text_int8 import int8_logits
 from maeum.errors import InvalidConfiguration, ModelInvalid
 from maeum.labels import read_text_labels
@@ -21,8 +23,10 @@ from maeum.stages import Failure, Probabilities
 
 MAX_TOKENS = 256
 # One forward pass holds at most this many padded tokens, which bounds memory whatever the batch. On a CPU small passes
-# are the fastest too: sentences of one length need no padding, and the activations stay in the cache.
+# are the fastest too: the activations stay in the cache.
 _TOKENS_PER_FORWARD = {"cpu": 1024, "cuda": 16384}
+# A pass costs what this many tokens cost, whatever is in it: less than that of padding is not worth another pass.
+_TOKENS_WORTH_A_FORWARD = {"cpu": 60, "cuda": 1024}
 
 
 class TextEngine:
@@ -70,11 +74,16 @@ class TextEngine:
                 + ", ".join(self.labels)
             )
         model = model.eval()
+        self._tokens_per_forward = _TOKENS_PER_FORWARD[self._device.type]
+        self._tokens_worth_a_forward = _TOKENS_WORTH_A_FORWARD[self._device.type]
         if precision == "int8":
+            self._tokens_worth_a_forward = self._tokens_per_forward  # CTranslate2 leaves padding out itself
             self._logits = int8_logits(folder, model, self._tokenizer, threads)
         else:
             self._model = model.to(self._device, torch.bfloat16 if precision == "bf16" else torch.float32)
             self._logits = self._torch_logits
+            if precision == "bf16" and device == "cpu":
+                pack(self._model)
 
     def classify(self, sentences: Sequence[str]) -> list[Probabilities | Failure]:
         """Classify sentences, longest together, a bounded number of padded tokens at a time.
@@ -93,7 +102,9 @@ class TextEngine:
         encoded = [tokens or [self._tokenizer.unk_token_id] for tokens in encoded]
         by_length = sorted(range(len(encoded)), key=lambda index: len(encoded[index]))
         results: list[Probabilities | Failure] = [_NOT_FINITE] * len(encoded)
-        for batch in _batches([(i, len(encoded[i])) for i in by_length], _TOKENS_PER_FORWARD[self._device.type]):
+        lengths = [len(encoded[index]) for index in by_length]
+        for part in _split(lengths, self._tokens_per_forward, self._tokens_worth_a_forward):
+            batch = by_length[part]
             with torch.inference_mode():
                 rows = torch.softmax(self._logits([encoded[index] for index in batch]).double(), dim=1).cpu()
             for index, row, ok in zip(batch, rows.tolist(), rows.isfinite().all(dim=1).tolist(), strict=True):
@@ -128,11 +139,26 @@ def _check_precision(precision: TextPrecision, device: str) -> None:
 _NOT_FINITE = Failure("text_failed", "the text model gave no finite numbers for a sentence")
 
 
-def _batches(lengths: Sequence[tuple[int, int]], max_tokens: int) -> list[list[int]]:
-    """Group (index, n_tokens) pairs, sorted by n_tokens, so that no padded group of several exceeds `max_tokens`."""
-    groups: list[list[int]] = []
-    for index, n_tokens in lengths:
-        if not groups or (len(groups[-1]) + 1) * n_tokens > max_tokens:
-            groups.append([])
-        groups[-1].append(index)
-    return groups
+def _split(lengths: Sequence[int], max_tokens: int, forward_tokens: int) -> list[slice]:
+    """Split sentences into forward passes so that all of them together take the least time.
+
+    Args:
+        lengths: tokens in each sentence, ascending.
+        max_tokens: of a pass, padded; only a sentence alone may have more.
+        forward_tokens: what a pass costs beside its padded tokens, in tokens.
+
+    Returns:
+        The passes, in order: which sentences each has.
+    """
+    # cost[n] is the least that the first n sentences can cost, begins[n] where their last pass begins.
+    cost, begins = np.zeros(len(lengths) + 1), np.zeros(len(lengths) + 1, dtype=np.int64)
+    for end, longest in enumerate(lengths, start=1):
+        first = max(end - max(max_tokens // longest, 1), 0)
+        costs = cost[first:end] + forward_tokens + longest * np.arange(end - first, 0, -1)
+        begins[end] = first + costs.argmin()
+        cost[end] = costs.min()
+    passes, end = [], len(lengths)
+    while end:
+        passes.append(slice(int(begins[end]), end))
+        end = int(begins[end])
+    return passes[::-1]

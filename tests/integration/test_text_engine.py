@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from maeum.engines import text as text_module
 from maeum.engines.text import MAX_TOKENS, TextEngine
+from maeum.engines.text_bf16 import pack
 from maeum.errors import InvalidConfiguration
 from maeum.fusion import KO_LABELS
 from maeum.models import resolve
@@ -105,20 +108,41 @@ def test_what_lies_past_256_tokens_does_not_count(engine: TextEngine) -> None:
 def test_more_than_one_forward_passes_worth_equals_one_by_one(
     engine: TextEngine, sentences: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_one = good(engine.classify(sentences))
-    monkeypatch.setitem(text_module._TOKENS_PER_FORWARD, "cpu", 64)
+    in_few = good(engine.classify(sentences))
+    monkeypatch.setattr(engine, "_tokens_per_forward", 64)
     in_many = good(engine.classify(sentences))
-    assert np.array(in_many) == pytest.approx(np.array(in_one), abs=1e-5)
+    assert np.array(in_many) == pytest.approx(np.array(in_few), abs=1e-5)
+
+
+def cost(passes: list[slice], lengths: list[int], forward_tokens: int) -> int:
+    """What some forward passes cost, in tokens."""
+    return sum(forward_tokens + len(lengths[rows]) * lengths[rows][-1] for rows in passes)
 
 
 @given(st.lists(st.integers(1, 256), max_size=300))
-def test_no_padded_batch_exceeds_the_token_budget(lengths: list[int]) -> None:
-    pairs = [(index, lengths[index]) for index in sorted(range(len(lengths)), key=lengths.__getitem__)]
-    batches = text_module._batches(pairs, 1024)
-    assert [index for batch in batches for index in batch] == [index for index, _ in pairs]
-    for batch in batches:
-        assert batch
-        assert len(batch) * max(lengths[index] for index in batch) <= 1024
+def test_every_sentence_is_in_one_pass_and_no_padded_pass_exceeds_the_token_budget(lengths: list[int]) -> None:
+    lengths.sort()
+    passes = text_module._split(lengths, 1024, 60)
+    assert [row for rows in passes for row in range(len(lengths))[rows]] == list(range(len(lengths)))
+    for rows in passes:
+        assert 0 < len(lengths[rows]) * lengths[rows][-1] <= 1024
+
+
+@given(st.lists(st.integers(1, 256), min_size=1, max_size=9), st.integers(0, 500))
+def test_no_other_split_is_cheaper(lengths: list[int], forward_tokens: int) -> None:
+    lengths.sort()
+    splits = (
+        [slice(begin, end) for begin, end in pairwise([0, *cuts, len(lengths)])]
+        for n_cuts in range(len(lengths))
+        for cuts in combinations(range(1, len(lengths)), n_cuts)
+    )
+    allowed = (split for split in splits if all(cost([rows], lengths, 0) <= 1024 for rows in split))
+    best = min(cost(split, lengths, forward_tokens) for split in allowed)
+    assert cost(text_module._split(lengths, 1024, forward_tokens), lengths, forward_tokens) == best
+
+
+def test_a_sentence_over_the_budget_goes_alone() -> None:
+    assert text_module._split([5, 300, 400], 256, 60) == [slice(0, 1), slice(1, 2), slice(2, 3)]
 
 
 def test_a_sentence_without_finite_numbers_fails_alone() -> None:
@@ -166,12 +190,27 @@ def test_bfloat16_is_almost_the_same_or_refused(
 ) -> None:
     exact = np.array(good(engine.classify(sentences)))
     with monkeypatch.context() as pretend:  # slow without the instructions, but right
-        pretend.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            pretend.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+            pretend.setattr(text_module, "pack", lambda model: None)  # oneDNN does not emulate its own layout
         half = np.array(good(TextEngine(FOLDER, precision="bf16").classify(sentences)))
     assert half == pytest.approx(exact, abs=0.02)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
     with pytest.raises(InvalidConfiguration, match="take int8"):
         TextEngine(FOLDER, precision="bf16")
+
+
+@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU has no bfloat16")
+def test_packed_matrices_answer_as_the_layers_they_replace() -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(FOLDER, dtype=torch.bfloat16).eval()
+    tokens = torch.randint(5, 2000, (6, 40), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = model(tokens).logits.float()
+        pack(model)
+        after = model(tokens).logits.float()
+    assert not [name for name, module in model.named_modules() if ".layer." in name and isinstance(module, nn.Linear)]
+    assert after == pytest.approx(before, abs=0.05)  # of logits that differ by several
+    assert before.std() > 0.5
 
 
 def test_eight_bits_are_for_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
