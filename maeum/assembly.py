@@ -118,6 +118,7 @@ def load_speech(settings: Settings) -> SpeechEngine:
         threads=max(1, threads // workers),
         workers=workers,
         max_windows=settings.speech_batch,
+        window=settings.speech_window,
     )
     engine.warm_up()
     return engine

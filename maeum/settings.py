@@ -17,6 +17,7 @@ PROJECT_DIR = Path(__file__).resolve().parent.parent
 
 ModelKind = Literal["speech", "text", "voice"]
 TextPrecision = Literal["fp32", "bf16", "int8"]
+SpeechWindow = Literal["padded", "audio"]
 
 PRODUCTION_MODELS: dict[ModelKind, str] = {
     "speech": "hub:Systran/faster-whisper-large-v3",
@@ -55,6 +56,12 @@ class Settings(BaseSettings):
         le=256,
         description="Batches of windows that the speech model decodes side by side on a CPU, each on its share of the "
         "threads; 0: one for each thread, or for each four of a model of over 150 MB.",
+    )
+    speech_window: SpeechWindow = Field(
+        "padded",
+        description="What the speech model hears of a recording under 30 s: `padded`, 30 s, as Whisper was trained; or "
+        "`audio`, little more than the recording, which takes a fraction of the time and changes some words; see "
+        "“Short windows”.",
     )
     text_precision: TextPrecision = Field(
         "fp32",

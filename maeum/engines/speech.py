@@ -2,7 +2,7 @@
 
 `faster_whisper.WhisperModel.transcribe` decodes one recording, window after window. Here every recording is cut into
 windows at its silences first, and each round decodes the current window position of all recordings together. For a
-recording of one window the steps are exactly those of `transcribe`, so that the text is the same.
+recording of one window, filled up to 30 s, the steps are exactly those of `transcribe`, so that the text is the same.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,59 +26,19 @@ from faster_whisper.transcribe import get_compression_ratio, get_suppressed_toke
 from faster_whisper.vad import SpeechTimestampsMap, VadOptions
 from numpy.typing import NDArray
 
+from maeum.engines.speech_windows import WINDOW_S, Plan, Window, keep_back, pack
 from maeum.engines.vad import speech_chunks, speech_probabilities, to_float
 from maeum.errors import ModelInvalid
 from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, syllables_per_second
 from maeum.resampling import SAMPLE_RATE_HZ
+from maeum.settings import SpeechWindow
 from maeum.speech_languages import supported_languages
 from maeum.stages import Failure, Segment, SpeechItem, Transcript
 
 BEAM_SIZE = 5
-_WINDOW_S = 30
-_HOP_LENGTH = 160
-_WINDOW_FRAMES = _WINDOW_S * SAMPLE_RATE_HZ // _HOP_LENGTH
 _MAX_INITIAL_TIMESTAMP_INDEX = 50  # 1.0 s in steps of 0.02 s
-# Speech that ends closer to the end of a piece than this, in samples, may go on in the next one.
-_EDGE = SAMPLE_RATE_HZ
 # A model that keeps asking to decode the rest of a window again is stopped here; speech needs two or three passes.
 _MAX_PASSES = 16
-
-
-@dataclass(slots=True, eq=False)
-class _Window:
-    """A stretch of at most 30 s of speech, silence cut out, and how far it is decoded."""
-
-    recording: NDArray[np.int16]
-    chunks: list[dict[str, int]]  # where its speech lies in the recording, in samples
-    language: str
-    features: NDArray[np.float32] | None = None  # (n_mels, content_frames + 1) while it is decoded
-    seek: int = 0
-    passes: int = 0
-    segments: list[Segment] = field(default_factory=list)
-    language_probs: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def content_frames(self) -> int:
-        return sum(chunk["end"] - chunk["start"] for chunk in self.chunks) // _HOP_LENGTH
-
-    @property
-    def pcm16(self) -> NDArray[np.int16]:
-        """Its speech alone."""
-        return np.concatenate([self.recording[chunk["start"] : chunk["end"]] for chunk in self.chunks])
-
-    @property
-    def left(self) -> int:
-        """Frames that are not decoded yet, at most."""
-        return min(_WINDOW_FRAMES, self.content_frames - self.seek)
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The windows of a recording or a piece, up to which sample they reach, and whether the next piece begins there."""
-
-    windows: list[_Window]
-    end: int
-    more: bool = False
 
 
 class SpeechEngine:
@@ -88,18 +50,26 @@ class SpeechEngine:
         threads: CPU threads of each worker; 0 for CTranslate2's choice.
         workers: calls to CTranslate2 at the same time, which share the weights.
         max_windows: windows per call, which bounds memory; on a CPU never more than eight, or four for each worker.
+        window: `padded`, or `audio` for windows little longer than what was recorded.
 
     Raises:
         ModelInvalid: the files do not load.
     """
 
     def __init__(
-        self, folder: Path, *, device: str = "cpu", threads: int = 0, workers: int = 1, max_windows: int = 16
+        self,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        threads: int = 0,
+        workers: int = 1,
+        max_windows: int = 16,
+        window: SpeechWindow = "padded",
     ) -> None:
         self.languages = supported_languages(folder)
         # On a CPU more take more memory and as long for each.
         self._max_windows = min(max_windows, 8 if workers == 1 else 4) if device == "cpu" else max_windows
-        self._device, self._n_workers = device, workers
+        self._device, self._n_workers, self._padded = device, workers, window == "padded"
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="maeum-speech-worker")
         try:
             self._model = WhisperModel(
@@ -125,17 +95,23 @@ class SpeechEngine:
             A transcript for each item in its place, or a `Failure` where the item is not usable.
         """
         plans = list(self._workers.map(self._plan, items))
-        pending = [window for plan in plans if isinstance(plan, _Plan) for window in plan.windows]
+        pending = [window for plan in plans if isinstance(plan, Plan) for window in plan.windows]
         while pending:
-            size = min(self._max_windows, -(-len(pending) // self._n_workers))
-            list(self._workers.map(self._decode, [pending[at : at + size] for at in range(0, len(pending), size)]))
+            list(self._workers.map(self._decode, self._split(pending)))
             pending = [window for window in pending if window.left > 0 and window.passes < _MAX_PASSES]
         return [plan if isinstance(plan, Failure) else _transcript(plan) for plan in plans]
+
+    def _split(self, windows: list[Window]) -> list[list[Window]]:
+        """Divide windows among the workers; those of a call have one length."""
+        size = min(self._max_windows, -(-len(windows) // self._n_workers))
+        length = attrgetter("encoded_frames")
+        groups = groupby(sorted(windows, key=length), key=length)
+        return [group[at : at + size] for _, [*group] in groups for at in range(0, len(group), size)]
 
     def warm_up(self) -> None:
         """Answer once, past the voice activity detection, which would drop silence."""
         silence = np.zeros(SAMPLE_RATE_HZ, np.int16)
-        self._decode([_Window(silence, [{"start": 0, "end": len(silence)}], min(self.languages))])
+        self._decode([Window(silence, [{"start": 0, "end": len(silence)}], min(self.languages))])
 
     def _tokenizer(self, language: str) -> Tokenizer:
         if language not in self._tokenizers:
@@ -147,32 +123,34 @@ class SpeechEngine:
     def _knows_token_of(self, language: str) -> bool:
         return not self._model.model.is_multilingual or self._tokenizer(language).language is not None
 
-    def _plan(self, item: SpeechItem) -> _Plan | Failure:
+    def _plan(self, item: SpeechItem) -> Plan | Failure:
         if item.language not in self.languages or not self._knows_token_of(item.language):
             return Failure("unsupported_language", f"the speech model does not transcribe {item.language!r}")
         if len(item.pcm16) % 2:
             return Failure("speech_failed", "PCM16 audio has an odd number of bytes")
         pcm16 = np.frombuffer(item.pcm16, dtype="<i2")
         if not len(pcm16):
-            return _Plan([], 0)
+            return Plan([], 0)
         probabilities = speech_probabilities(pcm16)
         chunks = speech_chunks(probabilities, len(pcm16), VadOptions())
-        if sum(chunk["end"] - chunk["start"] for chunk in chunks) > _WINDOW_S * SAMPLE_RATE_HZ:
+        if sum(chunk["end"] - chunk["start"] for chunk in chunks) > WINDOW_S * SAMPLE_RATE_HZ:
             # Past one window, cut at pauses too short to count as silence, so that no word is torn.
-            options = VadOptions(max_speech_duration_s=_WINDOW_S, min_silence_duration_ms=160)
+            options = VadOptions(max_speech_duration_s=WINDOW_S, min_silence_duration_ms=160)
             chunks = speech_chunks(probabilities, len(pcm16), options)
-        groups = _pack(chunks)
-        end = _keep_back(groups, len(pcm16)) if item.more else len(pcm16)
-        return _Plan([_Window(pcm16, group, item.language) for group in groups], end, item.more)
+        groups = pack(chunks)
+        end = keep_back(groups, len(pcm16)) if item.more else len(pcm16)
+        windows = [Window(pcm16, group, item.language, padded=self._padded) for group in groups]
+        return Plan(windows, end, item.more)
 
-    def _features(self, window: _Window) -> NDArray[np.float32]:
-        """Log-mel features of what is left to decode of a window, filled up to 30 s: (n_mels, 3000)."""
+    def _features(self, window: Window) -> NDArray[np.float32]:
+        """Log-mel features of what is left to decode of a window, filled up: (n_mels, encoded_frames)."""
         if window.features is None:
             window.features = self._model.feature_extractor(to_float(window.pcm16))
-        padded: NDArray[np.float32] = pad_or_trim(window.features[:, window.seek : window.seek + window.left])
-        return padded
+        left = window.features[:, window.seek : window.seek + window.left]
+        filled: NDArray[np.float32] = pad_or_trim(left, window.encoded_frames)
+        return filled
 
-    def _decode(self, windows: Sequence[_Window]) -> None:
+    def _decode(self, windows: Sequence[Window]) -> None:
         """Decode each window once from where it stands and move it on."""
         features = np.stack([self._features(window) for window in windows])
         prompts = [self._model.get_prompt(self._tokenizer(window.language), []) for window in windows]
@@ -199,7 +177,7 @@ class SpeechEngine:
                 window.features = None
 
     def _encode(self, features: NDArray[np.float32]) -> StorageView:
-        """Encoder output of windows, shape (n, 1500, width).
+        """Encoder output of windows of one length, shape (n, encoded_frames / 2, width).
 
         On a CPU one window after the other: together they are no faster, and the attention of each takes tens of
         megabytes.
@@ -208,7 +186,7 @@ class SpeechEngine:
             return self._model.encode(features)
         return StorageView.from_array(np.concatenate([np.array(self._model.encode(one[None])) for one in features]))
 
-    def _advance(self, window: _Window, result: Any) -> None:
+    def _advance(self, window: Window, result: Any) -> None:
         """Take over what was decoded, as `WhisperModel.generate_segments` does."""
         window.passes += 1
         size = window.left
@@ -238,37 +216,7 @@ class SpeechEngine:
                 window.segments.append(Segment(piece["start"], piece["end"], text, *evidence))
 
 
-def _pack(chunks: Sequence[dict[str, int]]) -> list[list[dict[str, int]]]:
-    """Group speech chunks, in order, into windows of at most 30 s of speech."""
-    groups: list[list[dict[str, int]]] = []
-    filled = 0
-    for chunk in chunks:
-        length = chunk["end"] - chunk["start"]
-        if not groups or filled + length > _WINDOW_S * SAMPLE_RATE_HZ:
-            groups.append([])
-            filled = 0
-        groups[-1].append(chunk)
-        filled += length
-    return groups
-
-
-def _keep_back(groups: list[list[dict[str, int]]], n_samples: int) -> int:
-    """Take out of a piece what is better decoded with the next one; returns the sample at which that begins.
-
-    The last window is rarely full, and its last word may go on in the next piece. A piece with a single window keeps
-    what ends before the piece does.
-    """
-    if len(groups) > 1:
-        return groups.pop()[0]["start"]
-    if groups and groups[0][-1]["end"] > n_samples - _EDGE and groups[0][-1]["start"] > 0:
-        last = groups[0].pop()
-        if not groups[0]:
-            groups.pop()
-        return last["start"]
-    return n_samples
-
-
-def _transcript(plan: _Plan) -> Transcript:
+def _transcript(plan: Plan) -> Transcript:
     """Put a recording's windows together again, with times in the recording, and leave out what was not said.
 
     A model may claim that a segment lasts longer than what it heard: times end where the next window's speech begins,
@@ -300,7 +248,7 @@ def _transcript(plan: _Plan) -> Transcript:
     )
 
 
-def _heard_language(windows: Sequence[_Window]) -> tuple[str, float] | None:
+def _heard_language(windows: Sequence[Window]) -> tuple[str, float] | None:
     """The likeliest language over all windows that were asked, and its mean probability."""
     asked = [window.language_probs for window in windows if window.language_probs]
     if not asked:

@@ -3,22 +3,20 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections.abc import Sequence
-from itertools import pairwise, zip_longest
 from pathlib import Path
 
 import numpy as np
 import pytest
 from faster_whisper.vad import VadOptions, get_speech_timestamps
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from maeum import pieces
-from maeum.engines.speech import SpeechEngine, _keep_back, _pack, _Plan, _transcript, _Window
+from maeum.engines.speech import SpeechEngine
+from maeum.engines.speech_windows import pack
 from maeum.errors import ModelInvalid
 from maeum.models import resolve
 from maeum.settings import Settings
-from maeum.stages import Failure, Segment, SpeechItem, Transcript
+from maeum.stages import Failure, SpeechItem, Transcript
 from tests.conftest import Clip
 from tests.reference import Reference, character_error_rate, load_audio, through_pcm16
 
@@ -166,7 +164,7 @@ def test_a_long_recording_gives_all_its_windows_in_order(
     assert_times_fit(transcript, len(samples) / RATE_HZ)
     # Every window alone, by faster-whisper itself.
     options = VadOptions(max_speech_duration_s=30, min_silence_duration_ms=160)
-    groups = _pack(get_speech_timestamps(samples, options))
+    groups = pack(get_speech_timestamps(samples, options))
     assert len(groups) >= 3
     windows = [np.concatenate([samples[chunk["start"] : chunk["end"]] for chunk in group]) for group in groups]
     expected = [reference.transcribe(window, vad=False) for window in windows]
@@ -236,78 +234,41 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
         SpeechEngine(tmp_path)
 
 
-# packing and putting together, without a model
-
-chunks_of_speech = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 30)), max_size=40).map(
-    lambda pairs: [
-        {"start": sum(map(sum, pairs[:index])) + gap, "end": sum(map(sum, pairs[: index + 1]))}
-        for index, (gap, _) in enumerate(pairs)
-    ]
-)
+# windows as long as what was said
 
 
-def in_samples(chunks: list[dict[str, int]]) -> list[dict[str, int]]:
-    return [{name: RATE_HZ * value for name, value in chunk.items()} for chunk in chunks]
+@pytest.fixture(scope="module")
+def short(engine: SpeechEngine) -> SpeechEngine:
+    return SpeechEngine(FOLDER, window="audio")
 
 
-@given(chunks_of_speech)
-def test_windows_hold_at_most_30_s_of_speech_in_order(seconds: list[dict[str, int]]) -> None:
-    chunks = in_samples(seconds)
-    groups = _pack(chunks)
-    assert [chunk for group in groups for chunk in group] == chunks
-    for group, following in zip_longest(groups, groups[1:]):
-        filled = sum(chunk["end"] - chunk["start"] for chunk in group)
-        assert 0 < filled <= 30 * RATE_HZ
-        if following is not None:
-            assert filled + following[0]["end"] - following[0]["start"] > 30 * RATE_HZ
-
-
-@given(chunks_of_speech, st.integers(0, 5))
-def test_what_a_piece_keeps_back_begins_after_what_it_decodes(seconds: list[dict[str, int]], silence_s: int) -> None:
-    chunks = in_samples(seconds)
-    n_samples = max(31 * RATE_HZ, chunks[-1]["end"] + silence_s * RATE_HZ if chunks else 0)
-    groups = _pack(chunks)
-    resume = _keep_back(groups, n_samples)
-    assert 0 < resume <= n_samples
-    kept = [chunk for group in groups for chunk in group]
-    assert all(groups)
-    assert kept == chunks[: len(kept)]
-    assert all(chunk["end"] <= resume for chunk in kept)
-    assert all(chunk["start"] >= resume for chunk in chunks[len(kept) :])
-
-
-@given(chunks_of_speech.filter(bool), st.lists(st.floats(0, 40), min_size=1, max_size=9), st.integers(0, 5))
-def test_times_are_ordered_and_end_with_the_recording(
-    seconds: list[dict[str, int]], claimed: list[float], silence_s: int
+def test_short_windows_hear_what_was_said(
+    short: SpeechEngine, together: list[Transcript], recordings: list[Samples], clips: list[Clip]
 ) -> None:
-    chunks = in_samples(seconds)
-    n_samples = chunks[-1]["end"] + silence_s * RATE_HZ
-    times = sorted(claimed)
-    windows = [
-        _Window(
-            np.zeros(0, np.int16),
-            group,
-            "ko",
-            segments=[Segment(a, b, " 말") for a, b in pairwise(times)],
-        )
-        for group in _pack(chunks)
-    ]
-    transcript = _transcript(_Plan(windows, n_samples))
-    assert len(transcript.segments) == len(windows) * (len(times) - 1)
-    assert_times_fit(transcript, n_samples / RATE_HZ)
-
-
-def test_a_recording_without_windows_has_an_empty_transcript() -> None:
-    assert _transcript(_Plan([], 16_000)) == Transcript("")
-
-
-def test_decomposed_korean_is_composed() -> None:
-    window = _Window(
-        np.zeros(0, np.int16),
-        [{"start": 0, "end": RATE_HZ}],
-        "ko",
-        segments=[Segment(0, 1, " " + unicodedata.normalize("NFD", "고마웠다."))],
+    heard = good(short.transcribe([item(samples) for samples in recordings]))
+    rates, padded = (
+        [character_error_rate(clip.text, one.text) for clip, one in zip(clips, results, strict=True)]
+        for results in (heard, together)
     )
-    assert _transcript(_Plan([window], RATE_HZ)) == Transcript(
-        "고마웠다.", (Segment(0, 1, "고마웠다."),), ((0.0, 1.0),)
-    )
+    assert np.mean(rates) <= np.mean(padded) + 0.05
+    for transcript, samples in zip(heard, recordings, strict=True):
+        assert_times_fit(transcript, len(samples) / RATE_HZ)
+
+
+def test_short_windows_of_several_lengths_do_not_change_each_other(
+    short: SpeechEngine, recordings: list[Samples]
+) -> None:
+    mixed = [recordings[0], long_recording(recordings, 20), recordings[1], np.zeros(RATE_HZ, np.float32)]
+    together = good(short.transcribe([item(samples) for samples in mixed]))
+    alone = [good(short.transcribe([item(samples)]))[0] for samples in mixed]
+    assert [one.text for one in together] == [one.text for one in alone]
+    assert together[3].text == ""
+
+
+def test_short_windows_of_a_long_recording(
+    short: SpeechEngine, engine: SpeechEngine, recordings: list[Samples]
+) -> None:
+    samples = item(long_recording(recordings, 75))
+    (heard,), (padded,) = good(short.transcribe([samples])), good(engine.transcribe([samples]))
+    assert character_error_rate(padded.text, heard.text) <= 0.05
+    assert_times_fit(heard, len(samples.pcm16) / 2 / RATE_HZ)
