@@ -8,6 +8,9 @@ INSTALLED := $(VENV)/.installed
 BENCH_INSTALLED := $(VENV)/.installed-bench
 SUITES ?=
 
+# BentoML would tell its makers of every start, and which paths were asked for.
+export BENTOML_DO_NOT_TRACK := True
+
 .PHONY: serve test check format models clips lock build bench
 
 # A home for each port: BentoML keeps the metrics in its home, and a second server would wipe those of the first.

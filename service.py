@@ -28,7 +28,7 @@ from maeum.cores import one_blas_thread
 from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
 from maeum.features import N_FRAMES
 from maeum.form import read_form
-from maeum.logs import RequestLog
+from maeum.logs import PROBES, RequestLog
 from maeum.memory import give_back_large_memory, loading
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
@@ -36,7 +36,7 @@ from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBo
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
-from runners.base import SERVICE_OPTIONS
+from runners.base import SERVICE_OPTIONS, count_only
 from runners.calls import call_runner
 
 CONTRACT_PATH = "/api/diary/analyze"
@@ -164,9 +164,6 @@ async def _docs() -> Response:
     return _json_bytes(json.dumps(openapi.complete(_spec_of(Maeum)), ensure_ascii=False).encode())
 
 
-app.add_middleware(RequestLog)
-
-
 @app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], include_in_schema=False)
 async def _unknown(request: Request) -> Response:
     if request.url.path == ANALYZE_PATH:
@@ -198,6 +195,17 @@ async def _answer_http_exception(request: Request, error: HTTPException) -> Resp
 @app.exception_handler(Exception)
 async def _answer_unexpected(request: Request, error: Exception) -> Response:
     return await _answer_error(request, MaeumError("an unexpected error happened"))
+
+
+def _watch(entry: Any, runners: tuple[Any, ...]) -> None:
+    """Log and count requests, those for BentoML's own routes too, but no paths that nobody serves."""
+    ours = {getattr(route, "path", "") for route in app.routes} | web.PATHS | PROBES
+    apis = {api.route for service in (entry, *runners) for api in service.apis.values()}
+    entry.add_asgi_middleware(RequestLog, known_paths=frozenset(ours | apis))
+    count_only(frozenset(ours | apis))
+
+
+_watch(Maeum, (SpeechRunner, TextRunner, VoiceRunner))
 
 
 def _spec_of(service: Any) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _read_parts(settings: Settings, *, check_hashes: bool) -> _Parts:
     model_names: dict[str, str] = {folder.kind: folder.name for folder in (speech, text, voice)}
     calibration = Calibration.load(settings.calibration)
     if calibration is not None:
-        calibration.check_fits(fusion, model_names)
+        calibration.check_fits(fusion, {folder.kind: folder.identity() for folder in (speech, text, voice)})
     return _Parts(
         fusion,
         Baselines.load(voice.path),

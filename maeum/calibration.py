@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maeum.errors import InvalidConfiguration
-from maeum.fusion import Fusion, Vector, normalise, vote
+from maeum.fusion import Fusion, Vector, normalise, reasons, vote
 
 Space = Literal["korean", "english"]
 Temperature = Annotated[float, Field(gt=0)]
@@ -71,7 +71,7 @@ class Calibration(_Frozen):
     Attributes:
         version: of this layout.
         space: `korean` when it was fitted on the words' labels, `english` when on the voice's.
-        models: names of the models that it was fitted for.
+        models: identities of the models that it was fitted for: names, and a hash of their files.
         text_labels: the text model's labels.
         voice_labels: the voice model's labels.
         text_temperature: softens each sentence's probabilities.
@@ -128,19 +128,23 @@ class Calibration(_Frozen):
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError) as error:
-            reason = _reasons(error) if isinstance(error, ValidationError) else str(error)
+            reason = reasons(error) if isinstance(error, ValidationError) else str(error)
             raise InvalidConfiguration(f"calibration file {path}: {reason}") from error
 
-    def check_fits(self, fusion: Fusion, model_names: Mapping[str, str]) -> None:
+    def check_fits(self, fusion: Fusion, models: Mapping[str, str]) -> None:
         """Check that it was fitted for these models.
 
+        Args:
+            fusion: of the models.
+            models: the identity of each.
+
         Raises:
-            InvalidConfiguration: a model has another name or other labels, or a label is not known.
+            InvalidConfiguration: a model has another name, other files or other labels, or a label is not known.
         """
-        for kind, name in self.models.items():
-            if model_names[kind] != name:
+        for kind, identity in self.models.items():
+            if models[kind] != identity:
                 raise InvalidConfiguration(
-                    f"the calibration was fitted for the {kind} model {name}, not for {model_names[kind]}: "
+                    f"the calibration was fitted for the {kind} model {identity}, not for {models[kind]}: "
                     "run `maeum calibrate` again, or unset MAEUM_CALIBRATION"
                 )
         known = fusion.text_labels if self.space == "korean" else fusion.projection.en_labels
@@ -237,7 +241,3 @@ def _softmax(logits: Vector) -> Vector:
     exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
     softmax: Vector = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return softmax
-
-
-def _reasons(error: ValidationError) -> str:
-    return "; ".join(" ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors(include_url=False))

@@ -16,7 +16,6 @@ from typing import NoReturn
 from maeum import __version__
 from maeum.memory import keep_freed_memory
 
-EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CANNOT_START = 3
 _EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it

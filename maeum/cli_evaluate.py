@@ -49,7 +49,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     models = Models.find(settings)
     calibration = Calibration.load(settings.calibration)
     if calibration is not None:
-        calibration.check_fits(models.fusion, {str(kind): name for kind, name in models.names.items()})
+        calibration.check_fits(models.fusion, models.identities)
     manifest = models.read_manifest(arguments.manifest)
     _name_ignored(manifest)
     with _progress(len(manifest.clips)) as on_done:

@@ -32,7 +32,7 @@ def list_models(arguments: argparse.Namespace) -> int:
 
 
 def verify_models(arguments: argparse.Namespace) -> int:
-    """Check every file of the models; the exit code is 1 when one is missing or changed."""
+    """Check the models' files; the exit code is 1 when one is missing or, of a fetched model, changed."""
     return 0 if _show(arguments) else 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -118,11 +119,20 @@ async def _baseline(form: FormData) -> str:
     """The field `baseline`, as text or as the file that `maeum baseline` wrote."""
     value = form.get("baseline", "")
     if not isinstance(value, UploadFile):
-        return value
+        return _unquoted(value)
     if (value.size or 0) > _MAX_BASELINE_BYTES:
         raise InvalidField("baseline is too large", code="invalid_baseline")
     # What is no UTF-8 is no JSON either, and the pipeline says so.
     return (await value.read()).decode(errors="replace") or "empty"
+
+
+def _unquoted(text: str) -> str:
+    """Undo what BentoML's own client does to text fields: it sends them as JSON strings."""
+    try:
+        value = json.loads(text) if text.startswith('"') else text
+    except (ValueError, RecursionError):  # then it is no JSON, and the pipeline says so
+        return text
+    return value if isinstance(value, str) else text
 
 
 def _text(form: FormData, name: str, default: str) -> str:

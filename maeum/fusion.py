@@ -84,10 +84,12 @@ class Projection(BaseModel):
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
             raise InvalidConfiguration(f"projection file {path}: {error}") from error
         except ValidationError as error:
-            reasons = "; ".join(
-                " ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors(include_url=False)
-            )
-            raise InvalidConfiguration(f"projection file {path}: {reasons}") from error
+            raise InvalidConfiguration(f"projection file {path}: {reasons(error)}") from error
+
+
+def reasons(error: ValidationError) -> str:
+    """What breaks which rule, in one line."""
+    return "; ".join(" ".join([*map(str, detail["loc"]), detail["msg"]]) for detail in error.errors(include_url=False))
 
 
 def normalise(vector: Vector) -> Vector:

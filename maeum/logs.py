@@ -28,18 +28,28 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     logger.propagate = False
 
 
+PROBES = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
+"""What monitoring asks every few seconds."""
+
+
 class RequestLog:
     """ASGI middleware: one line for each request, whose `request_id` the answer carries as `X-Request-ID`.
 
     Written against the protocol itself: frameworks' base classes run the whole application in a task of its own.
+
+    Args:
+        app: what answers.
+        known_paths: the only ones that are written down; another may hold anything. Of `PROBES` there is no line.
     """
 
-    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
+    def __init__(
+        self, app: Callable[[Message, Receive, Send], Awaitable[None]], known_paths: frozenset[str] = frozenset()
+    ) -> None:
+        self._app, self._known_paths = app, known_paths
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
@@ -60,8 +70,7 @@ class RequestLog:
                 "request_id=%s method=%s path=%s status=%d ms=%.1f",
                 request_id,
                 scope["method"],
-                # A path that nobody serves may hold anything.
-                scope["path"] if status != HTTPStatus.NOT_FOUND else "unknown",
+                scope["path"] if scope["path"] in self._known_paths else "unknown",
                 status,
                 (time.perf_counter() - start) * 1000,
             )

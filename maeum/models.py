@@ -6,6 +6,8 @@ A reference never falls back to another model: what is named but not there is an
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,6 +53,14 @@ class ModelFolder:
     kind: ModelKind
     path: Path
     name: str
+
+    def identity(self) -> str:
+        """Its name and, unless that has a commit, the first 12 digits of the SHA-256 over what is in its files."""
+        if self.name.startswith("hub:"):
+            return self.name
+        files = sorted(choose_files(self.kind, {path.name for path in self.path.iterdir()}, self.name))
+        hashes = [f"{name} {FileEntry.of(self.path / name).sha256}" for name in files]
+        return f"{self.name} sha256:{hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:12]}"
 
 
 def resolve(kind: ModelKind, settings: Settings, *, check_hashes: bool = True) -> ModelFolder:

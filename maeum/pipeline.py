@@ -232,7 +232,7 @@ class Pipeline:
 
 
 async def decode_upload(data: bytes, max_duration_s: float) -> Waveform:
-    """Decode a file as `maeum.decoding.decode` does; files that hold FFmpeg up hold up no others."""
+    """Decode a file as `maeum.decoding.decode` does; files that hold FFmpeg up hold up none that need no FFmpeg."""
     waveform = await asyncio.to_thread(decode_here, data, max_duration_s)
     if waveform is None:
         loop = asyncio.get_running_loop()

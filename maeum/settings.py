@@ -25,7 +25,7 @@ PRODUCTION_MODELS: dict[ModelKind, str] = {
     "voice": "hub:HyukII/audio-emotion-model",
 }
 
-_SECRET = re.compile("KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_NO_SECRET = re.compile("PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHON.*|SYSTEMROOT")
 
 
 class Settings(BaseSettings):
@@ -151,8 +151,11 @@ def get_settings() -> Settings:
 
 
 def environment_without_secrets() -> dict[str, str]:
-    """This process's environment for one that needs no keys: without what is called a key, a token or a secret."""
-    return {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
+    """This process's environment for one that needs no keys: only what a Python process needs to start.
+
+    Names do not tell what is secret: a URL may hold a password.
+    """
+    return {name: value for name, value in os.environ.items() if _NO_SECRET.fullmatch(name)}
 
 
 def describe_validation_error(error: ValidationError) -> str:

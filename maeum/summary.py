@@ -141,9 +141,6 @@ class Summarizer:
         _log.warning("event=summary_failed code=%s ms=%d", code, 1000 * (time.perf_counter() - started))
         return Summary("failed", None, code)
 
-    async def close(self) -> None:
-        """Nothing stays open between summaries; for callers that close whatever they were given."""
-
 
 def chat_request(model: str, transcript: str, *, first_party: bool) -> dict[str, Any]:
     """Build the body of the chat request.

@@ -26,7 +26,8 @@ log_to_stderr()
 
 _STOP_TIMEOUT_S = 5.0
 TIMEOUT_S = math.ceil(get_settings().request_timeout_s)
-MAX_LATENCY_MS = get_settings().max_latency_ms or TIMEOUT_S * 1000
+# Who waits too long for a turn is refused by `maeum.batching`, not here: of a call that is split the parts wait too.
+MAX_LATENCY_MS = TIMEOUT_S * 1000
 
 SERVICE_OPTIONS: dict[str, Any] = {
     "workers": 1,
@@ -51,6 +52,20 @@ def trace_only_for_an_exporter() -> None:
     tracing = BentoMLContainer.config.tracing
     if tracing.exporter_type.get() is None:
         tracing.excluded_urls.set(".*")
+
+
+def count_only(paths: frozenset[str]) -> None:
+    """Keep other paths out of BentoML's metrics, which would hold a dozen series for each that was ever asked for."""
+    from bentoml._internal.server.http.instruments import RunnerTrafficMetricsMiddleware
+
+    middleware: Any = RunnerTrafficMetricsMiddleware
+    count = middleware.__call__
+
+    async def count_known(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        known = scope["type"] != "http" or scope["path"] in paths
+        await (count(self, scope, receive, send) if known else self.app(scope, receive, send))
+
+    middleware.__call__ = count_known
 
 
 def at_least_two(batch: int) -> int:

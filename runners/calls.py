@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
@@ -13,9 +14,10 @@ from bentoml.exceptions import BentoMLException
 from maeum.errors import StageFailed, StageOverloaded, StageTimeout
 
 # A runner closes a connection that was idle for five seconds, and a call may just then be on its way through it. Models
-# keep no state, so that asking again is safe.
+# keep no state, so that asking again is safe. A call that was under way for longer may be what ended the runner.
 _ATTEMPTS = 3
 _PAUSE_S = 0.05
+_UNREAD_S = 0.5
 
 
 def call_runner(name: str, runner: Any) -> Callable[[Any], Coroutine[Any, Any, list[Any]]]:
@@ -49,11 +51,13 @@ def call_runner(name: str, runner: Any) -> Callable[[Any], Coroutine[Any, Any, l
 async def _ask(runner: Any, items: Any) -> list[Any]:
     attempt = 1
     while True:
+        began_s = time.monotonic()
         try:
             results: list[Any] = await runner.to_async.run(items)
             return results
         except aiohttp.ClientConnectionError as error:
-            if isinstance(error, TimeoutError) or attempt == _ATTEMPTS:
+            tried = time.monotonic() - began_s > _UNREAD_S
+            if isinstance(error, TimeoutError) or tried or attempt == _ATTEMPTS:
                 raise
         await asyncio.sleep(_PAUSE_S * attempt)
         attempt += 1

@@ -189,7 +189,7 @@ def _fit(examples: Examples, models: Models, way: str) -> Calibration:
     return Calibration.model_validate(
         {
             "space": space,
-            "models": models.names,
+            "models": models.identities,
             "text_labels": fusion.text_labels,
             "voice_labels": fusion.voice_labels,
             "text_temperature": text_temperature,

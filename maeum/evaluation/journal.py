@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maeum.assembly import device_of_ctranslate2, device_of_torch
 from maeum.errors import InvalidManifest
-from maeum.model_files import FileEntry, choose_files
+from maeum.model_files import FileEntry
 from maeum.models import ModelFolder
 from maeum.settings import PROJECT_DIR, ModelKind, Settings
 from maeum.stages import Probabilities
@@ -79,7 +79,7 @@ def recipe(settings: Settings, folders: Mapping[ModelKind, ModelFolder], package
             "libraries": {name: version(name) for name in _LIBRARIES},
             "devices": [device_of_torch(settings), device_of_ctranslate2(settings)],
             "settings": settings.model_dump(mode="json", exclude=set(_SETTINGS_WITHOUT_EFFECT)),
-            "models": {kind: _fingerprint(folder) for kind, folder in folders.items()},
+            "models": {kind: folder.identity() for kind, folder in folders.items()},
         }
     )
 
@@ -100,14 +100,6 @@ def _sources(package: Path) -> Iterator[Path]:
         if first not in ("cli.py", "evaluation", "web") and not first.startswith("cli_"):
             yield path
     yield package / "evaluation" / "predict.py"
-
-
-def _fingerprint(folder: ModelFolder) -> list[str]:
-    if folder.name.startswith("hub:"):
-        return [folder.name]
-    names = {path.name for path in folder.path.iterdir()}
-    files = sorted(choose_files(folder.kind, names, folder.name))
-    return [f"{name} {FileEntry.of(folder.path / name).sha256}" for name in files]
 
 
 class Journal:

@@ -40,6 +40,11 @@ class Models:
         """How answers name them."""
         return {kind: folder.name for kind, folder in self.folders.items()}
 
+    @property
+    def identities(self) -> dict[str, str]:
+        """What they are, for a calibration: with other weights it is not theirs."""
+        return {kind: folder.identity() for kind, folder in self.folders.items()}
+
     @classmethod
     def find(cls, settings: Settings) -> Models:
         """Find the models and read their labels and languages.

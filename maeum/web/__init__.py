@@ -18,6 +18,9 @@ _FILES = {
     path.name: path.read_bytes() for path in files(__name__).iterdir() if path.name.split(".")[-1] in _MEDIA_TYPES
 }
 
+PATHS = frozenset({"/", "/docs", *(f"/page/{name}" for name in _FILES)})
+"""Every path that the router serves."""
+
 _NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
     f"{_NOTHING_ELSE}; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; media-src blob:"

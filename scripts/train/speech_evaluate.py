@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from speech_voice import LEFT_OUT_VARIANTS, SAMPLE_RATE_HZ, Espeak, character_ti
 from tqdm import tqdm
 
 Wave = NDArray[np.float32]
-Hear = Callable[[Wave], str]
 WORD_TOLERANCE_S = 0.2
 HUMAN_CLIP, HUMAN_TEXT = "leopard_test_ko.wav", "그는 이리저리 피하면서 길 한 옆으로 걸어갔다."
 

@@ -24,7 +24,6 @@ from tqdm import tqdm
 from transformers import RobertaConfig, RobertaModel
 
 LAYERS = 12
-WORD_START = "▁"
 DESCRIBED = (6, 9, 12)
 """Layers whose mean state describes a text."""
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])

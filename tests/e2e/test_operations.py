@@ -69,10 +69,42 @@ def test_bentoml_client(server: str, clip: Clip) -> None:
             client.analyze(file=clip.path, gender="ROBOT")
 
 
-def test_every_answer_has_a_request_id(server: str) -> None:
-    ids = {httpx.post(f"{server}/v1/analyze").headers["x-request-id"] for _ in range(3)}
+def test_bentoml_client_sends_a_baseline(server: str, clip: Clip) -> None:
+    baseline = json.dumps({"mean": [0.0] * 13, "std": [1.0] * 13})
+    with bentoml.SyncHTTPClient(server, timeout=60) as client:
+        answer = client.analyze(file=clip.path, summary=False, baseline=baseline)
+        client.analyze(file=clip.path, summary=False, baseline="")
+    data = {"baseline": baseline, "summary": "false"}
+    direct = httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, data=data, timeout=60).json()
+    assert answer["voice_emotion"] == pytest.approx(direct["voice_emotion"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/analyze"),
+        ("POST", "/api/diary/analyze"),
+        ("POST", "/bentoml/analyze"),
+        ("GET", "/"),
+        ("GET", "/nowhere"),
+        ("DELETE", "/page/nothing"),
+    ],
+)
+def test_every_answer_has_a_request_id(server: str, method: str, path: str) -> None:
+    ids = {httpx.request(method, f"{server}{path}").headers["x-request-id"] for _ in range(3)}
 
     assert len(ids) == 3
+
+
+def test_paths_that_nobody_serves_are_not_counted(server: str) -> None:
+    before = httpx.get(f"{server}/metrics").text.count("\n")
+    for number in range(20):
+        assert httpx.get(f"{server}/made-up-{number}").status_code == 404
+    httpx.get(f"{server}/docs.json")
+    metrics = httpx.get(f"{server}/metrics").text
+    assert "made-up" not in metrics
+    assert 'endpoint="/docs.json"' in metrics
+    assert metrics.count("\n") < before + 100
 
 
 def test_pickle_is_not_accepted(server: str) -> None:

@@ -290,7 +290,6 @@ def test_one_summarizer_in_many_loops_and_threads() -> None:
 
         with ThreadPoolExecutor(4) as pool:
             summaries = [summary for batch in pool.map(several, range(8)) for summary in batch]
-        asyncio.run(shared.close())
     assert len(summaries) == len(server.requests) == 24
     assert all(summary.status == "ok" for summary in summaries)
 

@@ -45,6 +45,14 @@ def test_a_call_that_met_a_closing_connection_is_made_again(error: Exception, n_
     assert runner.asked == [["item"]] * (n_lost + 1)
 
 
+def test_a_call_that_may_have_ended_the_runner_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runners.calls._UNREAD_S", -1)  # as if it had been under way for long
+    runner = Runner(aiohttp.ServerDisconnectedError(), ["result"])
+    with pytest.raises(StageOverloaded):
+        ask(runner)
+    assert len(runner.asked) == 1
+
+
 @pytest.mark.parametrize(
     ("outcomes", "error", "n_asked"),
     [

@@ -12,15 +12,12 @@ from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
 from maeum.evaluation.predict import Models
 from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection
-from maeum.models import ModelFolder
+from maeum.models import MODEL_KINDS, resolve
+from maeum.settings import Settings
 from maeum.stages import Failure
 
 MODELS = Models(
-    {
-        "speech": ModelFolder("speech", Path(), "embedded:speech"),
-        "text": ModelFolder("text", Path(), "embedded:text"),
-        "voice": ModelFolder("voice", Path(), "embedded:voice"),
-    },
+    {kind: resolve(kind, Settings()) for kind in MODEL_KINDS},
     Fusion(Projection(), KO_LABELS, EN_LABELS),
     frozenset({"ko"}),
 )
@@ -55,10 +52,10 @@ def test_the_temperature_that_spoilt_the_probabilities_is_found(labels: tuple[st
     temperature = found.text_temperature if labels == KO_LABELS else found.voice_temperature
     assert temperature == pytest.approx(3, rel=0.25)
     assert found.space == ("korean" if labels == KO_LABELS else "english")
-    assert found.models == MODELS.names
+    assert found.models == MODELS.identities
     assert found.fit is not None
     assert found.fit.quality["weights"].log_loss < found.fit.quality["fixed"].log_loss
-    found.check_fits(MODELS.fusion, {str(kind): name for kind, name in MODELS.names.items()})
+    found.check_fits(MODELS.fusion, MODELS.identities)
 
 
 def test_the_fusion_with_the_lower_log_loss_is_chosen_and_named() -> None:

@@ -18,7 +18,7 @@ def run(app: Any, scope: dict[str, Any]) -> list[Any]:
     async def receive() -> Any:
         return {"type": "http.request"}
 
-    asyncio.run(RequestLog(app)(scope, receive, send))
+    asyncio.run(RequestLog(app, frozenset({"/v1/analyze", "/"}))(scope, receive, send))
     return sent
 
 
@@ -37,9 +37,19 @@ def lines(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
     return caplog
 
 
-@pytest.mark.parametrize(("status", "path"), [(200, "/v1/analyze"), (405, "/v1/analyze"), (404, "unknown")])
-def test_an_answer_carries_the_id_of_its_line(lines: pytest.LogCaptureFixture, status: int, path: str) -> None:
-    start, body = run(answering(status), {"type": "http", "method": "POST", "path": "/v1/analyze"})
+@pytest.mark.parametrize(
+    ("status", "asked", "path"),
+    [
+        (200, "/v1/analyze", "/v1/analyze"),
+        (405, "/v1/analyze", "/v1/analyze"),
+        (404, "/v1/secret", "unknown"),
+        (405, "/page/x\nforged line", "unknown"),
+    ],
+)
+def test_an_answer_carries_the_id_of_its_line(
+    lines: pytest.LogCaptureFixture, status: int, asked: str, path: str
+) -> None:
+    start, body = run(answering(status), {"type": "http", "method": "POST", "path": asked})
     headers = dict(start["headers"])
     assert (headers[b"a"], body["body"]) == (b"b", b"x")
     (line,) = lines.messages
@@ -59,6 +69,7 @@ def test_an_application_that_raises_is_logged_as_500(lines: pytest.LogCaptureFix
     assert "secret" not in line
 
 
-def test_other_traffic_passes_untouched(lines: pytest.LogCaptureFixture) -> None:
-    assert run(answering(200), {"type": "lifespan"})[0]["headers"] == [(b"a", b"b")]
+@pytest.mark.parametrize("scope", [{"type": "lifespan"}, {"type": "http", "method": "GET", "path": "/readyz"}])
+def test_other_traffic_and_probes_pass_untouched(lines: pytest.LogCaptureFixture, scope: dict[str, Any]) -> None:
+    assert run(answering(200), scope)[0]["headers"] == [(b"a", b"b")]
     assert lines.messages == []

@@ -15,7 +15,7 @@ from maeum import models
 from maeum.errors import InvalidConfiguration, ModelInvalid, ModelMissing
 from maeum.model_files import check_folder, choose_files, folder_name
 from maeum.model_reference import HubReference, parse_reference
-from maeum.models import MODEL_KINDS, resolve
+from maeum.models import MODEL_KINDS, ModelFolder, resolve
 from maeum.settings import ModelKind
 from tests.hollow_models import COMMIT, FILES, lay_out, settings
 
@@ -108,6 +108,19 @@ class TestLocalFolders:
         folder = lay_out(tmp_path / "models" / "embedded" / kind, kind)
         found = resolve(kind, settings())
         assert (found.kind, found.path, found.name) == (kind, folder, f"embedded:{kind}")
+
+    def test_other_weights_under_the_same_name_are_another_model(self, tmp_path: Path) -> None:
+        path = lay_out(tmp_path / "voice", "voice")
+        folder = ModelFolder("voice", path, "embedded:voice")
+        first = folder.identity()
+        assert first.startswith("embedded:voice sha256:")
+        (path / "README.md").write_text("another card", encoding="utf-8")
+        assert folder.identity() == first
+        (path / "baseline_std_male.npy").write_bytes(b"other numbers")
+        assert folder.identity() != first
+
+    def test_a_fetched_model_is_known_by_its_commit(self, tmp_path: Path) -> None:
+        assert ModelFolder("text", tmp_path, "hub:a/b@0123456789ab").identity() == "hub:a/b@0123456789ab"
 
     @pytest.mark.parametrize("kind", MODEL_KINDS)
     def test_embedded_model_that_is_not_there(

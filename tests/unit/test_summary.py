@@ -211,7 +211,6 @@ def test_disabled(values: dict[str, Any], reason: str) -> None:
     assert not summarizer.enabled
     assert summarizer.model is None
     assert asyncio.run(summarizer.summarize("오늘은 기뻤다.")) == Summary("skipped", None, reason)
-    asyncio.run(summarizer.close())
 
 
 def test_off_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
