@@ -1,4 +1,4 @@
-"""What the sizes of batches and their deadline do to throughput and to the slowest requests."""
+"""What the sizes of batches, their deadline and short windows do to throughput and to the slowest requests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ CHANGES = (
     ("text_batch", 8),
     ("voice_batch", 1),
     ("max_latency_ms", 2000),
+    ("speech_window", "audio"),
 )
 
 
@@ -43,7 +44,7 @@ def run(run: Run) -> list[Figure]:
     ]
 
 
-def _compare(name: str, value: int, loads: list[Load], default: list[Load]) -> list[Figure]:
+def _compare(name: str, value: int | str, loads: list[Load], default: list[Load]) -> list[Figure]:
     case = f"MAEUM_{name.upper()}={value}"
     refused = sum(load.failures for load in loads)
     return [
@@ -55,4 +56,4 @@ def _compare(name: str, value: int, loads: list[Load], default: list[Load]) -> l
 
 
 SUITE = Suite("batching", "32 clients, one setting changed", "the defaults", run, rounds=2)
-"""All defaults: 16 windows of speech, 256 sentences, 64 windows of voice, no deadline but the request's."""
+"""All defaults: 16 windows of speech of 30 s each, 256 sentences, 64 windows of voice, no deadline but the request's."""
