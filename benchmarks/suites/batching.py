@@ -56,4 +56,4 @@ def _compare(name: str, value: int | str, loads: list[Load], default: list[Load]
 
 
 SUITE = Suite("batching", "32 clients, one setting changed", "the defaults", run, rounds=2)
-"""All defaults: 16 windows of speech of 30 s each, 256 sentences, 64 windows of voice, no deadline but the request's."""
+"""All defaults: 16 windows of speech, of 30 s each, 256 sentences, 64 windows of voice, no deadline."""

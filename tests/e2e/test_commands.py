@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from maeum.fusion import KO_LABELS
@@ -105,6 +106,8 @@ def test_make_serve(clip: Clip) -> None:
         assert _is_ready(f"http://127.0.0.1:{port}", process)
         response = httpx.post(f"http://127.0.0.1:{port}/api/diary/analyze", files={"file": clip.data}, timeout=60)
         assert len(response.json()["emotion_analysis"]) == 6
+        server, *_ = psutil.Process(process.pid).children()
+        assert server.environ()["BENTOML_DO_NOT_TRACK"] == "True"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -10,7 +13,15 @@ from hypothesis import strategies as st
 
 from maeum.batching import BatchingStage, join_lists
 from maeum.errors import StageOverloaded
+from maeum.settings import PROJECT_DIR
 from maeum.stages import Failure
+
+
+def test_only_we_refuse_who_waits_too_long() -> None:
+    """BentoML's dispatcher would refuse parts of a call that it split itself, while nobody else is served."""
+    command = [sys.executable, "-c", "from runners.base import MAX_LATENCY_MS; print(MAX_LATENCY_MS)"]
+    environment = {**os.environ, "MAEUM_MAX_LATENCY_MS": "500", "MAEUM_REQUEST_TIMEOUT_S": "90"}
+    assert subprocess.check_output(command, cwd=PROJECT_DIR, env=environment, text=True).split()[-1] == "90000"
 
 
 class Model:
