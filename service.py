@@ -41,6 +41,7 @@ from runners.calls import call_runner
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
+DOCS_PATH = "/docs.json"
 
 # Of a runner's first calls BentoML's dispatcher holds two back, for two to four times what a call takes, to learn what
 # batches take. Better those of the readiness probe than somebody's recording.
@@ -159,7 +160,7 @@ class Maeum:
         return not any(isinstance(result, Failure) for results in answers for result in results)
 
 
-@app.get("/docs.json", include_in_schema=False)
+@app.get(DOCS_PATH, include_in_schema=False)
 async def _docs() -> Response:
     return _json_bytes(json.dumps(openapi.complete(_spec_of(Maeum)), ensure_ascii=False).encode())
 
@@ -199,7 +200,7 @@ async def _answer_unexpected(request: Request, error: Exception) -> Response:
 
 def _watch(entry: Any, runners: tuple[Any, ...]) -> None:
     """Log and count requests, those for BentoML's own routes too, but no paths that nobody serves."""
-    ours = {getattr(route, "path", "") for route in app.routes} | web.PATHS | PROBES
+    ours = {CONTRACT_PATH, ANALYZE_PATH, DOCS_PATH} | web.PATHS | PROBES
     apis = {api.route for service in (entry, *runners) for api in service.apis.values()}
     entry.add_asgi_middleware(RequestLog, known_paths=frozenset(ours | apis))
     count_only(frozenset(ours | apis))

@@ -53,6 +53,8 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
+        # Now: a mounted application is told its own part of the path in the same scope.
+        path = scope["path"] if scope["path"] in self._known_paths else "unknown"
         request_id = uuid.uuid4().hex
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)  # what the server answers when the application raises
 
@@ -70,7 +72,7 @@ class RequestLog:
                 "request_id=%s method=%s path=%s status=%d ms=%.1f",
                 request_id,
                 scope["method"],
-                scope["path"] if scope["path"] in self._known_paths else "unknown",
+                path,
                 status,
                 (time.perf_counter() - start) * 1000,
             )

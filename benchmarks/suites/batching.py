@@ -13,7 +13,7 @@ from benchmarks.suite import Run, Suite
 CLIENTS = 32
 CLIPS = 64
 # A setting and a value that is not its default.
-CHANGES = (
+CHANGES: tuple[tuple[str, int | str], ...] = (
     ("speech_batch", 1),
     ("speech_batch", 4),
     ("speech_batch", 32),

@@ -69,6 +69,15 @@ def test_an_application_that_raises_is_logged_as_500(lines: pytest.LogCaptureFix
     assert "secret" not in line
 
 
+def test_the_path_is_the_one_that_was_asked_for(lines: pytest.LogCaptureFixture) -> None:
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        scope["path"] = "/elsewhere"
+        await answering(200)(scope, receive, send)
+
+    run(mounted, {"type": "http", "method": "GET", "path": "/"})
+    assert "path=/ " in lines.messages[0]
+
+
 @pytest.mark.parametrize("scope", [{"type": "lifespan"}, {"type": "http", "method": "GET", "path": "/readyz"}])
 def test_other_traffic_and_probes_pass_untouched(lines: pytest.LogCaptureFixture, scope: dict[str, Any]) -> None:
     assert run(answering(200), scope)[0]["headers"] == [(b"a", b"b")]
