@@ -200,10 +200,10 @@ async def _answer_unexpected(request: Request, error: Exception) -> Response:
 
 def _watch(entry: Any, runners: tuple[Any, ...]) -> None:
     """Log and count requests, those for BentoML's own routes too, but no paths that nobody serves."""
-    ours = {CONTRACT_PATH, ANALYZE_PATH, DOCS_PATH} | web.PATHS | PROBES
     apis = {api.route for service in (entry, *runners) for api in service.apis.values()}
-    entry.add_asgi_middleware(RequestLog, known_paths=frozenset(ours | apis))
-    count_only(frozenset(ours | apis))
+    known = frozenset(apis | {CONTRACT_PATH, ANALYZE_PATH, DOCS_PATH, "/schema.json"} | web.PATHS | PROBES)
+    entry.add_asgi_middleware(RequestLog, known_paths=known)
+    count_only(known)
 
 
 _watch(Maeum, (SpeechRunner, TextRunner, VoiceRunner))

@@ -139,8 +139,7 @@ def _text(form: FormData, name: str, default: str) -> str:
     value = form.get(name, default)
     if not isinstance(value, str):
         raise InvalidField(f"{name} must be text, not a file", code=f"invalid_{name}")
-    # BentoML's own client sends text fields as JSON strings.
-    return value.strip().strip('"').strip() or default
+    return _unquoted(value.strip()).strip() or default
 
 
 async def _counted(

@@ -56,8 +56,8 @@ async def _ask(runner: Any, items: Any) -> list[Any]:
             results: list[Any] = await runner.to_async.run(items)
             return results
         except aiohttp.ClientConnectionError as error:
-            tried = time.monotonic() - began_s > _UNREAD_S
-            if isinstance(error, TimeoutError) or tried or attempt == _ATTEMPTS:
+            may_be_read = time.monotonic() - began_s > _UNREAD_S
+            if isinstance(error, TimeoutError) or may_be_read or attempt == _ATTEMPTS:
                 raise
         await asyncio.sleep(_PAUSE_S * attempt)
         attempt += 1

@@ -18,7 +18,8 @@ _FILES = {
     path.name: path.read_bytes() for path in files(__name__).iterdir() if path.name.split(".")[-1] in _MEDIA_TYPES
 }
 
-PATHS = frozenset({"/", "/docs", *(f"/page/{name}" for name in _FILES)})
+_PARTS = frozenset(name for name in _FILES if not name.endswith(".html"))
+PATHS = frozenset({"/", "/docs", *(f"/page/{name}" for name in _PARTS)})
 """Every path that the router serves."""
 
 _NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -48,7 +49,7 @@ async def docs() -> Response:
 @router.api_route("/page/{name}", methods=["GET", "HEAD"])
 async def page_file(name: str) -> Response:
     """Serve a script, the style or the icon of the page."""
-    if name not in _FILES or name.endswith(".html"):
+    if name not in _PARTS:
         raise NotFound("there is no such route")
     return _answer(name, _NOTHING_ELSE)
 

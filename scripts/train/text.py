@@ -21,21 +21,18 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.model_selection import StratifiedKFold
-from text_check import CHECKS
-from text_data import LABELS, Comments, Floats, as_spoken, read_goemotions, read_kote
-from text_diary import diary_sentences
+from text_data import LABELS, Floats, as_spoken
 from text_distil import distil
 from text_e5 import E5
-from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe, ask, classify, fine_tune, make_lessons, mean_states
-from text_measure import Labels, Scores, choose_bias, gain_interval, measure, softmax, tfidf_probabilities
+from text_figures import figures_of
+from text_finetune import Recipe, ask, classify, fine_tune, make_lessons, mean_states
+from text_measure import Labels, Scores, choose_bias, measure, softmax
+from text_sources import Sources
 from text_teacher import answer, describe, teach
-from text_vocabulary import MAX_TOKENS, choose_vocabulary, save_tokenizer
-from text_widen import widen
-from text_written import written_sentences
+from text_vocabulary import choose_vocabulary, save_tokenizer
 from tokenizers import Tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     RobertaForSequenceClassification,
     RobertaModel,
 )
@@ -46,7 +43,6 @@ SELECTION_PARTS = 3
 """Of kote_val; each part's logits come from a student of the others."""
 STORED = torch.float8_e4m3fn
 """What the matrices are rounded to in the file."""
-DIARY_PER_LABEL = 250
 TUTOR = Recipe(epochs=4, learning_rate=1e-4)
 """How all layers of E5 are fine-tuned."""
 
@@ -63,37 +59,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--init", type=Path, help="a finished model that is to learn the written sentences, no more")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
-
-
-class Sources:
-    """All that is trained on.
-
-    Attributes:
-        kote: kote_val.
-        goemotions: all of GoEmotions-Korean.
-        translated: as much of it as is read while fine-tuning; teachers are asked about each.
-        drawn: its rows in `goemotions`.
-        diary: sentences from templates, and the index of each one's label.
-        clear: these and the written ones.
-    """
-
-    def __init__(self, data: Path, seed: int) -> None:
-        self.kote, self.goemotions = read_kote(data / "text" / "kote_val.tsv"), read_goemotions(data / "text")
-        self.drawn = np.random.default_rng(seed).permutation(len(self.goemotions.texts))
-        self.drawn = self.drawn[: Recipe().epochs * GOEMOTIONS_PER_EPOCH]
-        self.translated = self.goemotions.take(self.drawn)
-        self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
-        written = written_sentences("train")
-        self.clear = (
-            [*self.diary[0], *(sentence.text for sentence in written)],
-            [*self.diary[1], *(LABELS.index(sentence.label) for sentence in written)],
-        )
-
-    def widen(
-        self, model: RobertaForSequenceClassification, tokenizer: Tokenizer, seed: int, name: str
-    ) -> RobertaForSequenceClassification:
-        """Teach a finished model the written sentences."""
-        return widen(model, tokenizer, self.kote, self.translated, self.clear, seed, name)
 
 
 class Trainer:
@@ -225,70 +190,6 @@ def save(model: RobertaForSequenceClassification, tokenizer: Tokenizer, out: Pat
     save_tokenizer(tokenizer, out)
 
 
-def predict(folder: Path, texts: list[str]) -> Scores:
-    """Probabilities from the finished folder, shape (n, 6), computed the way the service does."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    probabilities = []
-    with torch.inference_mode():
-        for first in range(0, len(texts), 32):
-            batch = tokenizer(
-                texts[first : first + 32], truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt"
-            )
-            inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-            probabilities.append(torch.softmax(model(**inputs).logits, dim=1).double().numpy())
-    return np.concatenate(probabilities)
-
-
-def test(folder: Path, sources: Sources, data: Path, seed: int) -> dict[str, Any]:
-    """Figures on kote_test's rows with one label, on written and on plain sentences.
-
-    Beside it TF-IDF with logistic regression on the comments, and on the templated and written sentences as well.
-    """
-    unseen = single(read_kote(data / "text" / "kote_test.tsv"))
-    labels = unseen.six.argmax(axis=1)
-    known, foreign = single(sources.kote), single(sources.goemotions)
-    texts, their_labels = sources.clear
-    comments = [*known.texts, *foreign.texts]
-    comment_labels = np.concatenate([known.six.argmax(axis=1), foreign.six.argmax(axis=1)])
-    plain = {
-        "tfidf": tfidf_probabilities(comments, comment_labels, unseen.texts),
-        "tfidf_clear_too": tfidf_probabilities(
-            [*comments, *texts], np.concatenate([comment_labels, their_labels]), unseen.texts
-        ),
-    }
-    ours = predict(folder, unseen.texts)
-    sentences = [(label, sentence) for label, group in CHECKS.items() for sentence in group]
-    answers = predict(folder, [sentence for _, sentence in sentences]).argmax(axis=1)
-    wrong = {
-        sentence: f"{label} → {LABELS[answer]}"
-        for (label, sentence), answer in zip(sentences, answers, strict=True)
-        if LABELS[answer] != label
-    }
-    return {
-        "kote_test": measure(ours, labels, seed),
-        **{name: measure(theirs, labels, seed) for name, theirs in plain.items()},
-        "macro_f1_gain_intervals": {
-            name: gain_interval(labels, ours.argmax(axis=1), theirs.argmax(axis=1), seed)
-            for name, theirs in plain.items()
-        },
-        "written": {kind: on_written(folder, kind, seed) for kind in ("comment", "diary")},
-        "plain_sentences": {"right": len(sentences) - len(wrong), "of": len(sentences), "wrong": wrong},
-    }
-
-
-def on_written(folder: Path, kind: str, seed: int) -> dict[str, Any]:
-    """Figures on the written sentences of one kind that are kept for the test."""
-    sentences = [sentence for sentence in written_sentences("test") if sentence.kind == kind]
-    labels = np.array([LABELS.index(sentence.label) for sentence in sentences])
-    return measure(predict(folder, [sentence.text for sentence in sentences]), labels, seed)
-
-
-def single(comments: Comments) -> Comments:
-    """Only the rows that point at exactly one of the six."""
-    return comments.take(comments.single)
-
-
 def main() -> None:
     """Train, write the model, measure it."""
     arguments = parse_arguments()
@@ -316,7 +217,7 @@ def main() -> None:
         tokenizer = Tokenizer.from_file(str(arguments.init / "tokenizer.json"))
         model = sources.widen(model.eval(), tokenizer, arguments.seed, "written sentences")
     save(model, tokenizer, arguments.out)
-    figures |= test(arguments.out, sources, arguments.data, arguments.seed)
+    figures |= figures_of(arguments.out, sources, arguments.data, arguments.seed)
     (arguments.out / "metrics.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(figures, indent=1, ensure_ascii=False))
 
