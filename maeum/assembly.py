@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maeum.calibration import Calibration
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from maeum.engines.voice import VoiceEngine
 
 
-_SMALL_SPEECH_MODEL_BYTES = 150 * 10**6
-"""Whisper base in int8 has 75 MB, small 250 MB."""
+_SMALL_SPEECH_MODEL_BYTES, _LARGE_SPEECH_MODEL_BYTES = 150 * 10**6, 350 * 10**6
+"""Whisper base in int8 has 75 MB, small 250 MB, medium 770 MB."""
 
 
 def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
@@ -111,7 +110,9 @@ def load_speech(settings: Settings) -> SpeechEngine:
     folder = resolve("speech", settings).path
     device = device_of_ctranslate2(settings)
     threads = settings.speech_threads or available_cores()
-    workers = 1 if device == "cuda" else settings.speech_workers or _speech_workers(folder, threads)
+    weights = folder / "model.bin"
+    best = default_speech_workers(weights.stat().st_size if weights.is_file() else 0, threads)
+    workers = 1 if device == "cuda" else settings.speech_workers or best
     engine = SpeechEngine(
         folder,
         device=device,
@@ -124,15 +125,21 @@ def load_speech(settings: Settings) -> SpeechEngine:
     return engine
 
 
-def _speech_workers(folder: Path, threads: int) -> int:
+def default_speech_workers(model_bytes: int, threads: int) -> int:
     """How many windows are best decoded side by side on so many threads.
 
     Threads that share the small products of a small model wait for each other more than they work: one each is faster,
-    also for a single window. A large model keeps four busy, and one window should not take a minute.
+    also for a single window. A larger one keeps four busy. Of Whisper small two side by side do an eighth more on two
+    cores, where one alone then takes a third longer; of larger ones a window should not take half a minute.
+
+    Args:
+        model_bytes: size of its weights; 0 when there are none, of which the engine complains.
+        threads: at hand.
     """
-    weights = folder / "model.bin"  # the engine says so when it is not there
-    small = weights.is_file() and weights.stat().st_size < _SMALL_SPEECH_MODEL_BYTES
-    return threads if small else max(1, threads // 4)
+    if model_bytes < _SMALL_SPEECH_MODEL_BYTES:
+        return threads
+    at_least = 2 if model_bytes < _LARGE_SPEECH_MODEL_BYTES else 1
+    return min(threads, max(at_least, threads // 4))
 
 
 def load_text(settings: Settings) -> TextEngine:

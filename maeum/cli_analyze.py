@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from maeum.errors import InvalidField, MaeumError
+from maeum.errors import InvalidField
 from maeum.settings import get_settings
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 # Enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
 FILES_IN_FLIGHT = 8
-
-_log = logging.getLogger(__name__)
 
 
 def analyze(arguments: argparse.Namespace) -> int:
@@ -115,22 +112,15 @@ async def analyze_files(
 async def _analyze_file(
     pipeline: Pipeline, options: Options, file: str, max_upload_bytes: int
 ) -> AnalysisBody | ErrorDetail:
-    from maeum.local import read_upload
+    from maeum.local import failure_of, read_upload
     from maeum.schemas import AnalysisBody, ErrorDetail
 
     try:
         data = await asyncio.to_thread(read_upload, Path(file), max_upload_bytes)
         return AnalysisBody.of(await pipeline.analyze(data, options))
-    except MaeumError as error:
-        return ErrorDetail(code=error.code, message=error.message)
-    except FileNotFoundError:
-        return ErrorDetail(code="file_not_found", message="there is no such file")
-    except OSError as error:
-        return ErrorDetail(code="unreadable_file", message=f"the file cannot be read: {error.strerror}")
     except Exception as error:
-        # A defect on one file of an archive must not cost the others.
-        _log.exception("event=unexpected_error")
-        return ErrorDetail(code=MaeumError.code, message=f"an unexpected error happened: {type(error).__name__}")
+        failure = failure_of(error)
+        return ErrorDetail(code=failure.code, message=failure.message)
 
 
 class _Report:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -13,11 +14,13 @@ from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
 from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
 from maeum.batching import batching_stages
-from maeum.errors import UploadTooLarge
+from maeum.errors import MaeumError, UploadTooLarge
 from maeum.pipeline import Analysis, Pipeline
 from maeum.schemas import ContractBody
 from maeum.settings import Settings, get_settings
 from maeum.stages import Failure, run_isolated
+
+_log = logging.getLogger(__name__)
 
 Items = TypeVar("Items", bound=Any)
 Result = TypeVar("Result")
@@ -150,6 +153,22 @@ def read_upload(file: ChunkedUpload | BinaryIO | bytes | str | PathLike[str], ma
         if len(data) > max_bytes:
             raise UploadTooLarge(f"the audio file is larger than {max_bytes} bytes")
     return bytes(data)
+
+
+def failure_of(error: Exception) -> Failure:
+    """Say why a file of an archive has no analysis: a defect on one of them must not cost the others.
+
+    What nobody expects is logged; nothing of the file's contents is in the answer.
+    """
+    match error:
+        case MaeumError():
+            return Failure(error.code, error.message)
+        case FileNotFoundError():
+            return Failure("file_not_found", "there is no such file")
+        case OSError():
+            return Failure("unreadable_file", f"the file cannot be read: {error.strerror}")
+    _log.error("event=unexpected_error", exc_info=error)
+    return Failure(MaeumError.code, f"an unexpected error happened: {type(error).__name__}")
 
 
 def _read_parts(file: Any, max_bytes: int) -> Iterator[bytes]:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from maeum.assembly import build_fusion
-from maeum.errors import MaeumError
 from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
 from maeum.evaluation.manifest import Clip, Manifest, read_manifest
 from maeum.evidence import confidence
 from maeum.fusion import Fusion
-from maeum.local import build_local_pipeline, read_upload
+from maeum.local import build_local_pipeline, failure_of, read_upload
 from maeum.models import MODEL_KINDS, ModelFolder, resolve
 from maeum.pipeline import Pipeline
 from maeum.settings import ModelKind, Settings
@@ -23,8 +21,6 @@ from maeum.stages import Failure, good
 
 # Enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
 _CLIPS_IN_FLIGHT = 8
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +112,8 @@ class _Run:
     async def _one(self, clip: Clip) -> Prediction | Failure:
         try:
             data = await asyncio.to_thread(_read, clip, self._settings.max_upload_bytes)
-        except MaeumError as error:
-            return Failure(error.code, error.message)
-        except FileNotFoundError:
-            return Failure("file_not_found", "there is no such file")
-        except OSError as error:
-            return Failure("unreadable_file", f"the file cannot be read: {error.strerror}")
+        except Exception as error:
+            return failure_of(error)
         key = key_of(self._recipe, data, clip.gender, clip.language if clip.file else "words")
         known = self._journal.get(key)
         if known is not None:
@@ -129,12 +121,8 @@ class _Run:
         pipeline = await self._load()
         try:
             prediction = await _ask(pipeline, data, clip)
-        except MaeumError as error:
-            return Failure(error.code, error.message)
         except Exception as error:
-            # A defect on one clip of an archive must not cost the others.
-            _log.exception("event=unexpected_error")
-            return Failure(MaeumError.code, f"an unexpected error happened: {type(error).__name__}")
+            return failure_of(error)
         self._journal.put(key, clip.path, prediction)
         return prediction
 

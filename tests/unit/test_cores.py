@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from maeum.assembly import default_speech_workers
 from maeum.cores import available_cores
 
 
@@ -41,3 +42,23 @@ def test_numpys_products_stay_on_the_thread_that_asks() -> None:
     counts = done.stdout.split()
     assert counts
     assert set(counts) == {"1"}
+
+
+MB = 10**6
+
+
+@pytest.mark.parametrize(
+    ("model_bytes", "threads", "workers"),
+    [
+        pytest.param(9 * MB, 8, 8, id="small models, one thread each"),
+        pytest.param(75 * MB, 2, 2, id="Whisper base, one thread each"),
+        pytest.param(250 * MB, 1, 1, id="Whisper small, never more workers than threads"),
+        pytest.param(250 * MB, 2, 2, id="Whisper small, two side by side"),
+        pytest.param(250 * MB, 16, 4, id="Whisper small, four threads each"),
+        pytest.param(800 * MB, 2, 1, id="Whisper medium, all threads"),
+        pytest.param(800 * MB, 16, 4, id="Whisper medium, four threads each"),
+        pytest.param(0, 2, 2, id="weights that are missing are the engine's to refuse"),
+    ],
+)
+def test_larger_speech_models_share_more_threads(model_bytes: int, threads: int, workers: int) -> None:
+    assert default_speech_workers(model_bytes, threads) == workers
