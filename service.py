@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from maeum import openapi, web
-from maeum.assembly import build_pipeline, check_start
+from maeum.assembly import build_pipeline, check_start, device_of_ctranslate2, speech_calls
 from maeum.batching import batching_stages
 from maeum.cores import one_blas_thread
 from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
@@ -93,6 +93,7 @@ class Maeum:
             call_runner("text", self.text),
             call_runner("voice", self.voice),
             _settings,
+            speech_calls(_settings, device_of_ctranslate2(_settings)),
         )
         with loading():
             self._pipeline = build_pipeline(_settings, stages)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _SMALL_SPEECH_MODEL_BYTES, _LARGE_SPEECH_MODEL_BYTES = 150 * 10**6, 350 * 10**6
 """Whisper base in int8 has 75 MB, small 250 MB, medium 770 MB."""
+_MAX_SPEECH_CALLS = 4
 
 
 def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
@@ -109,20 +110,43 @@ def load_speech(settings: Settings) -> SpeechEngine:
 
     folder = resolve("speech", settings).path
     device = device_of_ctranslate2(settings)
-    threads = settings.speech_threads or available_cores()
-    weights = folder / "model.bin"
-    best = default_speech_workers(weights.stat().st_size if weights.is_file() else 0, threads)
-    workers = 1 if device == "cuda" else settings.speech_workers or best
+    workers = _speech_workers(settings, device)
     engine = SpeechEngine(
         folder,
         device=device,
-        threads=max(1, threads // workers),
+        threads=max(1, _speech_threads(settings) // workers),
         workers=workers,
         max_windows=settings.speech_batch,
         window=settings.speech_window,
     )
     engine.warm_up()
     return engine
+
+
+def speech_calls(settings: Settings, device: str) -> int:
+    """How many calls the speech model works on at a time: a worker each, but so few that calls hold several recordings.
+
+    Args:
+        settings: name the model.
+        device: where it runs; of `auto` the most that it can be.
+
+    Raises:
+        StartError: the model is missing.
+    """
+    return min(_MAX_SPEECH_CALLS, _speech_workers(settings, device))
+
+
+def _speech_workers(settings: Settings, device: str) -> int:
+    """How many batches of windows the model decodes side by side."""
+    if device == "cuda":
+        return 1
+    weights = resolve("speech", settings, check_hashes=False).path / "model.bin"
+    model_bytes = weights.stat().st_size if weights.is_file() else 0
+    return settings.speech_workers or default_speech_workers(model_bytes, _speech_threads(settings))
+
+
+def _speech_threads(settings: Settings) -> int:
+    return settings.speech_threads or available_cores()
 
 
 def default_speech_workers(model_bytes: int, threads: int) -> int:

@@ -34,7 +34,7 @@ class _Call(Generic[Items, Result]):
 
 
 class BatchingStage(Generic[Items, Result]):
-    """A stage that has one call under way and merges those that arrive meanwhile.
+    """A stage that has as many calls under way as its model works on, and merges those that arrive meanwhile.
 
     Recordings that were transcribed together ask for the next stages in the same turn of the event loop, so they go on
     together without waiting for each other; and one call to another process instead of many saves most of its cost.
@@ -44,6 +44,7 @@ class BatchingStage(Generic[Items, Result]):
         merge: joins the items of several calls.
         weigh: size of a call's items, in the unit of `max_weight`.
         max_weight: calls are merged up to this; a heavier one goes alone.
+        max_in_flight: merged calls under way at a time.
         max_wait_s: a call that has waited longer for its turn is refused; None: it waits.
     """
 
@@ -54,12 +55,13 @@ class BatchingStage(Generic[Items, Result]):
         merge: Callable[[list[Items]], Items],
         weigh: Callable[[Items], float] = len,
         max_weight: float,
+        max_in_flight: int = 1,
         max_wait_s: float | None = None,
     ) -> None:
         self._call, self._merge, self._weigh = call, merge, weigh
-        self._max_weight, self._max_wait_s = max_weight, max_wait_s
+        self._max_weight, self._max_in_flight, self._max_wait_s = max_weight, max_in_flight, max_wait_s
         self._waiting: deque[_Call[Items, Result]] = deque()
-        self._sender: asyncio.Task[None] | None = None
+        self._senders: set[asyncio.Task[None]] = set()
 
     async def run(self, items: Items) -> list[Result | Failure]:
         """Compute one result per item, in order.
@@ -70,8 +72,8 @@ class BatchingStage(Generic[Items, Result]):
         loop = asyncio.get_running_loop()
         call: _Call[Items, Result] = _Call(items, self._weigh(items), loop.create_future())
         self._waiting.append(call)
-        if self._sender is None:
-            self._sender = loop.create_task(self._send())
+        if len(self._senders) < self._max_in_flight:
+            self._senders.add(loop.create_task(self._send()))
         if self._max_wait_s is None:
             return await call.answer
         timer = loop.call_later(self._max_wait_s, self._refuse, call)
@@ -90,10 +92,11 @@ class BatchingStage(Generic[Items, Result]):
             while calls := self._take():
                 await self._answer(calls)
         finally:
-            self._sender = None
-            for call in self._waiting:  # only when the loop ends with calls waiting
-                call.answer.cancel()
-            self._waiting.clear()
+            self._senders.difference_update({asyncio.current_task()})
+            if not self._senders:
+                for call in self._waiting:  # only when the loop ends with calls waiting
+                    call.answer.cancel()
+                self._waiting.clear()
 
     def _take(self) -> list[_Call[Items, Result]]:
         calls: list[_Call[Items, Result]] = []
@@ -141,11 +144,27 @@ def batching_stages(
     text: Callable[[Sequence[str]], Awaitable[list[Probabilities | Failure]]],
     voice: Callable[[NDArray[np.float32]], Awaitable[list[Probabilities | Failure]]],
     settings: Settings,
+    speech_calls: int = 1,
 ) -> Stages:
-    """The three stages over three calls to models; settings say what goes into one call of each."""
+    """The three stages over three calls to models; settings say what goes into one call of each.
+
+    Args:
+        speech: transcribes a batch, likewise `text` and `voice` for theirs.
+        text: see above.
+        voice: see above.
+        settings: largest batches, and how long a call may wait.
+        speech_calls: that the speech model works on at a time.
+    """
     wait_s = settings.max_latency_ms / 1000 or None
     return Stages(
-        BatchingStage(speech, merge=join_lists, weigh=_windows, max_weight=settings.speech_batch, max_wait_s=wait_s),
+        BatchingStage(
+            speech,
+            merge=join_lists,
+            weigh=_windows,
+            max_weight=settings.speech_batch,
+            max_in_flight=speech_calls,
+            max_wait_s=wait_s,
+        ),
         BatchingStage(text, merge=join_lists, max_weight=settings.text_batch, max_wait_s=wait_s),
         BatchingStage(voice, merge=np.concatenate, max_weight=settings.voice_batch, max_wait_s=wait_s),
     )

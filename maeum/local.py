@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
 
-from maeum.assembly import build_pipeline, load_speech, load_text, load_voice
+from maeum.assembly import build_pipeline, device_of_ctranslate2, load_speech, load_text, load_voice, speech_calls
 from maeum.batching import batching_stages
 from maeum.errors import MaeumError, UploadTooLarge
 from maeum.pipeline import Analysis, Pipeline
@@ -35,15 +35,15 @@ class ChunkedUpload(Protocol):
         ...
 
 
-def _on_a_thread(
-    name: str, engine: Callable[[Items], list[Result | Failure]]
+def _on_threads(
+    name: str, engine: Callable[[Items], list[Result | Failure]], n_threads: int = 1
 ) -> Callable[[Items], Awaitable[list[Result | Failure]]]:
-    """Call an engine on a thread of its own: more threads would compete for the same cores."""
-    thread = ThreadPoolExecutor(1, thread_name_prefix=f"maeum-{name}")
+    """Call an engine on threads of its own, as many as it works on calls: more would compete for the same cores."""
+    threads = ThreadPoolExecutor(n_threads, thread_name_prefix=f"maeum-{name}")
 
     async def call(items: Items) -> list[Result | Failure]:
         return await asyncio.get_running_loop().run_in_executor(
-            thread, lambda: run_isolated(name, lambda part: engine(items[part]), len(items))
+            threads, lambda: run_isolated(name, lambda part: engine(items[part]), len(items))
         )
 
     return call
@@ -55,13 +55,15 @@ def build_local_pipeline(settings: Settings) -> Pipeline:
     Raises:
         StartError: a model or a setting does not allow it.
     """
+    n_calls = speech_calls(settings, device_of_ctranslate2(settings))
     return build_pipeline(
         settings,
         batching_stages(
-            _on_a_thread("speech", load_speech(settings).transcribe),
-            _on_a_thread("text", load_text(settings).classify),
-            _on_a_thread("voice", load_voice(settings).classify),
+            _on_threads("speech", load_speech(settings).transcribe, n_calls),
+            _on_threads("text", load_text(settings).classify),
+            _on_threads("voice", load_voice(settings).classify),
             settings,
+            n_calls,
         ),
     )
 

@@ -68,6 +68,22 @@ def count_only(paths: frozenset[str]) -> None:
     middleware.__call__ = count_known
 
 
+def dispatch_to_every_thread() -> None:
+    """Let BentoML's dispatcher have as many batches under way as a service has `threads`: on its own it has one."""
+    from _bentoml_impl.server.app import ServiceAppFactory  # type: ignore[import-untyped]
+    from bentoml._internal.marshal.dispatcher import NonBlockSema
+
+    factory: Any = ServiceAppFactory
+    set_up = factory.__init__
+
+    def set_up_with_threads(self: Any, service: Any, *args: Any, **kwargs: Any) -> None:
+        set_up(self, service, *args, **kwargs)
+        for dispatcher in self.dispatchers.values():
+            dispatcher._sema = NonBlockSema(service.config.get("threads", 1))
+
+    factory.__init__ = set_up_with_threads
+
+
 def at_least_two(batch: int) -> int:
     """What BentoML takes for `max_batch_size`; what is in a call is decided before it, by `maeum.batching`."""
     return max(2, batch)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import bentoml
 
-from maeum.assembly import load_speech
+from maeum.assembly import load_speech, speech_calls
 from maeum.cores import one_blas_thread
 from maeum.memory import keep_freed_memory
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem, Transcript
 from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two, load_or_stop
 
+_CALLS = speech_calls(get_settings(), get_settings().device)
 
-@bentoml.service(name="maeum-speech", **SERVICE_OPTIONS)
+
+@bentoml.service(name="maeum-speech", threads=_CALLS, **SERVICE_OPTIONS)
 class SpeechRunner:
     """Transcribes recordings of several requests together."""
 

@@ -86,7 +86,7 @@ class SpeechEngine:
         self._suppressed = get_suppressed_tokens(self._tokenizer(next(iter(sorted(self.languages)))), [-1])
 
     def transcribe(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
-        """Transcribe recordings together.
+        """Transcribe recordings together. Calls from several threads share the workers.
 
         Args:
             items: 16 kHz mono PCM16 and a language code each.

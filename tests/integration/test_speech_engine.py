@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import unicodedata
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,15 @@ def test_workers_side_by_side_give_the_same_in_the_same_order(
     several = SpeechEngine(FOLDER, threads=1, workers=3)
     results = good(several.transcribe([item(samples) for samples in recordings[:10]]))
     assert_same_texts([transcript.text for transcript in together[:10]], [result.text for result in results])
+
+
+def test_calls_at_the_same_time_give_the_same(recordings: list[Samples], together: list[Transcript]) -> None:
+    engine = SpeechEngine(FOLDER, threads=1, workers=2)
+    halves = [[item(samples) for samples in recordings[start::2]] for start in (0, 1)]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (good(results) for results in pool.map(engine.transcribe, halves))
+    assert_same_texts([t.text for t in together[0::2]], [result.text for result in first])
+    assert_same_texts([t.text for t in together[1::2]], [result.text for result in second])
 
 
 def test_warming_up_works(engine: SpeechEngine) -> None:

@@ -6,11 +6,16 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
+import bentoml
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.testclient import TestClient
 
+import runners  # noqa: F401 - sets BentoML's dispatcher up
 from maeum.batching import BatchingStage, join_lists
 from maeum.errors import StageOverloaded
 from maeum.settings import PROJECT_DIR
@@ -25,30 +30,40 @@ def test_only_we_refuse_who_waits_too_long() -> None:
 
 
 class Model:
-    """Doubles numbers, one batch at a time, and remembers the batches."""
+    """Doubles numbers, a few batches at a time, and remembers the batches in the order in which they came."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_a_time: int = 1) -> None:
         self.batches: list[list[int]] = []
-        self.under_way = 0
+        self.under_way = self.most_under_way = 0
+        self.at_a_time = at_a_time
 
     async def __call__(self, batch: list[int]) -> list[int | Failure]:
-        assert self.under_way == 0
+        assert self.under_way < self.at_a_time
         self.under_way += 1
-        await asyncio.sleep(0.001)
-        self.under_way -= 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
         self.batches.append(batch)
+        await asyncio.sleep(0.001 * (1 + batch[0] % 3 / 10))
+        self.under_way -= 1
         if 13 in batch:
             raise ValueError("13")
         return [2 * number for number in batch]
 
 
+async def a_few_turns() -> None:
+    """Let the loop do what there is to do, while models sleep."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 def stage_of(model: Model, max_weight: float = 8) -> BatchingStage[list[int], int]:
-    return BatchingStage(model, merge=join_lists, max_weight=max_weight)
+    return BatchingStage(model, merge=join_lists, max_weight=max_weight, max_in_flight=model.at_a_time)
 
 
-@given(st.lists(st.lists(st.integers(14, 99), min_size=1, max_size=5), max_size=12), st.integers(1, 9))
-def test_every_call_gets_its_own_results_in_order(calls: list[list[int]], max_weight: int) -> None:
-    model = Model()
+@given(
+    st.lists(st.lists(st.integers(14, 99), min_size=1, max_size=5), max_size=12), st.integers(1, 9), st.integers(1, 4)
+)
+def test_every_call_gets_its_own_results_in_order(calls: list[list[int]], max_weight: int, at_a_time: int) -> None:
+    model = Model(at_a_time)
 
     async def main() -> list[list[int | Failure]]:
         stage = stage_of(model, max_weight)
@@ -72,6 +87,57 @@ def test_calls_of_one_turn_and_those_that_wait_go_together() -> None:
 
     asyncio.run(main())
     assert model.batches == [[1, 2, 3], [4, 5]]
+
+
+def test_a_model_with_two_workers_gets_a_second_call_at_once_and_the_third_waits() -> None:
+    model = Model(at_a_time=2)
+
+    async def main() -> list[list[int | Failure]]:
+        stage = stage_of(model)
+        calls = []
+        for number in (1, 2, 3, 4):
+            calls.append(asyncio.create_task(stage.run([number])))
+            await a_few_turns()
+        return await asyncio.gather(*calls)
+
+    assert asyncio.run(main()) == [[2], [4], [6], [8]]
+    assert model.batches == [[1], [2], [3, 4]]
+    assert model.most_under_way == 2
+
+
+def test_when_the_loop_ends_those_that_wait_are_cancelled() -> None:
+    model = Model(at_a_time=2)
+    stage = stage_of(model)
+    waiting: list[asyncio.Task[list[int | Failure]]] = []
+
+    async def main() -> None:
+        for number in (1, 2, 3):
+            waiting.append(asyncio.create_task(stage.run([number])))
+            await a_few_turns()
+
+    asyncio.run(main())
+    assert all(task.cancelled() for task in waiting)
+    model.under_way = 0
+    assert asyncio.run(stage.run([4])) == [8]
+
+
+@pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecatedSince211")  # BentoML's
+def test_bentomls_dispatcher_has_a_batch_under_way_on_every_thread() -> None:
+    both, one_began = threading.Barrier(2), threading.Event()
+
+    class Pair:
+        @bentoml.api(batchable=True)  # type: ignore[untyped-decorator]
+        def run(self, items: list[int]) -> list[int]:
+            one_began.set()
+            both.wait(timeout=30)  # breaks unless the other batch is here too
+            return items
+
+    service = bentoml.service(Pair, name="pair", threads=2)
+    with TestClient(service.to_asgi()) as client, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(client.post, "/run", json={"items": [1]})
+        assert one_began.wait(30)
+        second = pool.submit(client.post, "/run", json={"items": [2]})
+        assert (first.result().json(), second.result().json()) == ([1], [2])
 
 
 def test_a_failed_call_fails_those_in_it_and_no_later_ones() -> None:
