@@ -37,7 +37,7 @@ from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
 from runners.base import SERVICE_OPTIONS, count_only
-from runners.calls import call_runner
+from runners.calls import RunnerCalls
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
@@ -88,10 +88,13 @@ class Maeum:
     def __init__(self) -> None:
         give_back_large_memory()
         one_blas_thread()
+        self._runners = (
+            RunnerCalls("speech", self.speech),
+            RunnerCalls("text", self.text),
+            RunnerCalls("voice", self.voice),
+        )
         stages = batching_stages(
-            call_runner("speech", self.speech),
-            call_runner("text", self.text),
-            call_runner("voice", self.voice),
+            *self._runners,
             _settings,
             speech_calls(_settings, device_of_ctranslate2(_settings)),
         )
@@ -138,8 +141,15 @@ class Maeum:
         """Leave out BentoML's batch sizes: they count calls, each of which already carries several requests' items."""
         return "".join(line for line in metrics.splitlines(keepends=True) if "adaptive_batch_size" not in line)
 
+    async def __is_alive__(self) -> bool:
+        """Whether every model that was asked has answered within the time that a request may take."""
+        hanging = [runner.name for runner in self._runners if runner.hangs(_settings.request_timeout_s)]
+        if hanging:
+            _log.error("event=model_hangs runners=%s", ",".join(hanging))
+        return not hanging
+
     async def __is_ready__(self) -> bool:
-        """Ready once each of the three models has answered through its runner."""
+        """Ready once each of the three models has answered through its runner, and while its process can be reached."""
         if not self._models_answered:
             try:
                 for _ in range(_DISPATCHER_LESSONS):
@@ -148,7 +158,9 @@ class Maeum:
                 _log.info("event=not_ready code=%s", error.code)
                 return False
             self._models_answered = answered
-        return self._models_answered
+            return answered
+        reached = await asyncio.gather(*(runner.can_be_reached() for runner in self._runners))
+        return all(reached) and await self.__is_alive__()
 
     async def _ask_models(self) -> bool:
         """Whether each of the three models gives a result."""

@@ -43,6 +43,14 @@ class _Parser(MultiPartParser):
 
     complete = False
 
+    @property
+    def _charset(self) -> str:
+        return "utf-8"
+
+    @_charset.setter
+    def _charset(self, named: str) -> None:
+        """Not the client's choice: some of Python's codecs take time that grows with the square of the length."""
+
     def on_end(self) -> None:
         self.complete = True
 

@@ -1,10 +1,20 @@
 """The three model runners: BentoML in, engine, BentoML out."""
 
-from runners.base import dispatch_to_every_thread, keep_media_types, trace_only_for_an_exporter
+from runners.base import (
+    ask_runners_ourselves,
+    dispatch_to_every_thread,
+    keep_media_types,
+    keep_sockets_until_the_end,
+    leave_deadlines_to_us,
+    trace_only_for_an_exporter,
+)
 from runners.speech import SpeechRunner
 from runners.text import TextRunner
 from runners.voice import VoiceRunner
 
+keep_sockets_until_the_end()
+leave_deadlines_to_us()
+ask_runners_ourselves()
 dispatch_to_every_thread()
 trace_only_for_an_exporter()
 for _runner in (SpeechRunner, TextRunner, VoiceRunner):

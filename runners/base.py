@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,6 +27,7 @@ _log = logging.getLogger("maeum.runners")
 log_to_stderr()
 
 _STOP_TIMEOUT_S = 5.0
+_STOP_POLL_S = 0.1
 TIMEOUT_S = math.ceil(get_settings().request_timeout_s)
 # Who waits too long for a turn is refused by `maeum.batching`, not here: of a call that is split the parts wait too.
 MAX_LATENCY_MS = TIMEOUT_S * 1000
@@ -62,10 +65,49 @@ def count_only(paths: frozenset[str]) -> None:
     count = middleware.__call__
 
     async def count_known(self: Any, scope: Any, receive: Any, send: Any) -> None:
-        known = scope["type"] != "http" or scope["path"] in paths
+        known = scope["type"] == "lifespan" or scope["path"] in paths
         await (count(self, scope, receive, send) if known else self.app(scope, receive, send))
 
     middleware.__call__ = count_known
+
+
+def leave_deadlines_to_us() -> None:
+    """Take BentoML's own deadline away, which comes after the service's.
+
+    It keeps each request in memory until then, answered or not, and waits for the answer of one that raised until then,
+    so that the server does not stop in between.
+    """
+    from bentoml._internal.server.http.traffic import TimeoutMiddleware
+
+    async def hand_on(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+    middleware: Any = TimeoutMiddleware
+    middleware.__call__ = hand_on
+
+
+def ask_runners_ourselves() -> None:
+    """Take the runners out of BentoML's readiness, which raises when one of them cannot be reached."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    BentoMLContainer.api_server_config.runner_probe.enabled.set(False)
+
+
+def keep_sockets_until_the_end() -> None:
+    """In the process that starts the others: remove the runners' sockets when all have ended, not when told to stop.
+
+    A request under way may need a new connection.
+    """
+    from bentoml._internal.utils.circus import Arbiter
+    from circus.arbiter import Arbiter as CircusArbiter  # type: ignore[import-untyped]
+
+    def stop(self: Any) -> Any:
+        ended = CircusArbiter.stop(self)
+        ended.add_done_callback(lambda _: self.exit_stack.close())
+        return ended
+
+    arbiter: Any = Arbiter
+    arbiter.stop = stop
 
 
 def dispatch_to_every_thread() -> None:
@@ -121,6 +163,33 @@ def _stop_server() -> None:
             process.kill()
 
 
+def outlive_the_service() -> None:
+    """Answer calls until the service has none left: told to stop, wait until its process has gone.
+
+    BentoML tells all processes at once, runners first; requests under way would find no models.
+    """
+    leave = signal.getsignal(signal.SIGTERM)
+    if not callable(leave):  # no server around us
+        return
+
+    def wait_and_leave() -> None:
+        while _service_runs():
+            time.sleep(_STOP_POLL_S)
+        leave(signal.SIGTERM, None)
+
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=wait_and_leave, daemon=True).start())
+
+
+def _service_runs() -> bool:
+    """Whether the process that takes requests is there, which alone is handed the socket's backlog."""
+    parent = psutil.Process().parent()
+    for process in parent.children() if parent else []:
+        with suppress(psutil.Error):  # it may end just now
+            if "--backlog" in process.cmdline():  # a process that has ended has none
+                return True
+    return False
+
+
 class BatchWorker(Generic[Result]):
     """Runs batches of one model, keeps bad items apart, and counts.
 
@@ -130,6 +199,7 @@ class BatchWorker(Generic[Result]):
     """
 
     def __init__(self, stage: str, engine: Callable[[Any], list[Result | Failure]]) -> None:
+        outlive_the_service()
         # Imported here: BentoML sets prometheus' multiprocess folder after this module is imported.
         from prometheus_client import Counter, Histogram
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
@@ -18,34 +18,61 @@ from maeum.errors import StageFailed, StageOverloaded, StageTimeout
 _ATTEMPTS = 3
 _PAUSE_S = 0.05
 _UNREAD_S = 0.5
+_PROBE_TIMEOUT_S = 5
+
+_log = logging.getLogger("maeum.runners")
 
 
-def call_runner(name: str, runner: Any) -> Callable[[Any], Coroutine[Any, Any, list[Any]]]:
+class RunnerCalls:
     """Calls to the batch method of a runner.
 
     Args:
         name: of the runner, for messages.
         runner: as `bentoml.depends` gives it.
-
-    Returns:
-        A function from items to results, which raises `StageTimeout`, `StageOverloaded` or `StageFailed`.
     """
 
-    async def call(items: Any) -> list[Any]:
+    def __init__(self, name: str, runner: Any) -> None:
+        self.name, self._runner = name, runner
+        self._began_s: list[float] = []
+        self._timed_out = False
+
+    async def __call__(self, items: Any) -> list[Any]:
+        """One result per item, in order.
+
+        Raises:
+            StageTimeout, StageOverloaded, StageFailed: the call as a whole did not work.
+        """
+        began_s = time.monotonic()
+        self._began_s.append(began_s)
         try:
-            return await _ask(runner, items)
+            results = await _ask(self._runner, items)
+            self._timed_out = False
+            return results
         except TimeoutError as error:
-            raise StageTimeout(f"the {name} runner did not answer in time") from error
+            self._timed_out = True
+            raise StageTimeout(f"the {self.name} runner did not answer in time") from error
         except aiohttp.ClientError as error:
-            raise StageOverloaded(f"the {name} runner cannot be reached; try again later") from error
+            _log.warning("event=runner_unreachable runner=%s cause=%r", self.name, error)
+            raise StageOverloaded(f"the {self.name} runner cannot be reached; try again later") from error
         except BentoMLException as error:
             if error.error_code in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
-                raise StageOverloaded(f"the {name} runner has too much work; try again later") from error
+                raise StageOverloaded(f"the {self.name} runner has too much work; try again later") from error
             if error.error_code == HTTPStatus.GATEWAY_TIMEOUT:
-                raise StageTimeout(f"the {name} runner did not answer in time") from error
-            raise StageFailed(f"the {name} runner failed") from error
+                raise StageTimeout(f"the {self.name} runner did not answer in time") from error
+            raise StageFailed(f"the {self.name} runner failed") from error
+        finally:
+            self._began_s.remove(began_s)
 
-    return call
+    def hangs(self, longest_s: float) -> bool:
+        """Whether a call has been under way for longer than `longest_s`, or the last one ended without an answer."""
+        return self._timed_out or any(time.monotonic() - began_s > longest_s for began_s in self._began_s)
+
+    async def can_be_reached(self) -> bool:
+        """Whether the runner's process answers within some seconds; says nothing of its model."""
+        try:
+            return bool(await self._runner.is_ready(_PROBE_TIMEOUT_S))
+        except (TimeoutError, aiohttp.ClientError):
+            return False
 
 
 async def _ask(runner: Any, items: Any) -> list[Any]:

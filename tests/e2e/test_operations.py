@@ -101,6 +101,9 @@ def test_paths_that_nobody_serves_are_not_counted(server: str) -> None:
     before = httpx.get(f"{server}/metrics").text.count("\n")
     for number in range(20):
         assert httpx.get(f"{server}/made-up-{number}").status_code == 404
+        websocket = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        websocket["Sec-WebSocket-Key"] = "bWFldW1tYWV1bW1hZXVtMQ=="
+        assert httpx.get(f"{server}/made-up-socket-{number}", headers=websocket).status_code in (400, 403, 404)
     served = {"/docs.json", "/v1/analyze", "/api/diary/analyze", "/bentoml/analyze", "/", "/docs", "/page/page.js"}
     for path in served:
         assert httpx.get(f"{server}{path}").status_code in (200, 405)

@@ -11,7 +11,7 @@ import pytest
 from bentoml.exceptions import BentoMLException
 
 from maeum.errors import MaeumError, StageFailed, StageOverloaded, StageTimeout
-from runners.calls import call_runner
+from runners.calls import RunnerCalls
 
 
 class Runner:
@@ -31,7 +31,7 @@ class Runner:
 
 
 def ask(runner: Runner) -> list[Any]:
-    return asyncio.run(call_runner("speech", runner)(["item"]))
+    return asyncio.run(RunnerCalls("speech", runner)(["item"]))
 
 
 GONE = aiohttp.ClientOSError(None, "Can not write request body")
@@ -104,7 +104,7 @@ def test_a_runner_that_closes_idle_connections_is_asked_again() -> None:
     async def both() -> list[list[Any]]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         async with server, aiohttp.ClientSession() as session:
-            call = call_runner("text", Client(server.sockets[0].getsockname()[1], session))
+            call = RunnerCalls("text", Client(server.sockets[0].getsockname()[1], session))
             return [await call(["a"]), await call(["b"])]
 
     assert asyncio.run(both()) == [["ok"], ["ok"]]

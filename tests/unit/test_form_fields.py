@@ -33,6 +33,13 @@ def test_text_fields_may_be_json_strings_as_bentomls_client_sends_them() -> None
     assert (answer["gender"], answer["lang"], answer["summary"]) == ("FEMALE", "ko", True)
 
 
+def test_the_codec_that_a_client_names_is_not_used() -> None:
+    """Punycode takes time that grows with the square of the length, on the event loop; it would read this as MALE."""
+    body = FILE + part('name="gender"', b"MALE-") + END
+    answer = post_body(body, f"multipart/form-data; charset=punycode; boundary={BOUNDARY}")
+    assert answer.json()["gender"] == "MALE-"
+
+
 def test_empty_text_fields_count_as_not_sent() -> None:
     answer = post(files={"file": ("a.wav", b"x")}, data={"gender": "", "lang": "  ", "summary": '""'}).json()
     assert (answer["gender"], answer["lang"], answer["summary"]) == ("MALE", "ko", True)

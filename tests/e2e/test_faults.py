@@ -1,0 +1,93 @@
+"""What operators see of a server in trouble: a runner that dies or hangs, and an end in the middle of work."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.conftest import Clip, serve
+
+DEADLINE_S = 10
+PATIENCE_S = 60
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log.txt"
+
+
+@pytest.fixture
+def url(log: Path) -> Iterator[str]:
+    with serve(log, MAEUM_REQUEST_TIMEOUT_S=str(DEADLINE_S)) as url:
+        yield url
+
+
+def process_of(log: Path, argument: str) -> psutil.Process:
+    """The process of the server that writes this log, with this in its command line."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("BENTOML_HOME") == str(log.parent) and argument in process.cmdline():
+                return process
+        except psutil.Error:
+            continue
+    raise AssertionError(f"no process with {argument}")
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def status(url: str, path: str) -> int:
+    return httpx.get(f"{url}{path}", timeout=PATIENCE_S).status_code
+
+
+def analyze(url: str, clip: Clip) -> tuple[int, str]:
+    """Status, and the error's code and message."""
+    response = httpx.post(f"{url}/v1/analyze", files={"file": clip.data}, timeout=PATIENCE_S)
+    return response.status_code, str(response.json().get("error", ""))
+
+
+def test_a_runner_that_hangs_or_dies_is_noticed_and_comes_back(url: str, log: Path, clip: Clip) -> None:
+    runner = process_of(log, "maeum-text")
+    assert (status(url, "/livez"), status(url, "/readyz")) == (200, 200)
+
+    runner.suspend()
+    assert status(url, "/readyz") == 503
+    assert analyze(url, clip)[0] == 504
+    wait_until(lambda: status(url, "/livez") == 503)
+    assert "event=model_hangs runners=text" in log.read_text()
+
+    runner.resume()
+    wait_until(lambda: status(url, "/livez") == 200 and status(url, "/readyz") == 200)
+    assert analyze(url, clip) == (200, "")
+
+    runner.kill()
+    assert status(url, "/readyz") == 503
+    wait_until(lambda: status(url, "/readyz") == 200)
+    assert analyze(url, clip) == (200, "")
+
+
+def test_requests_under_way_are_answered_before_the_server_stops(url: str, log: Path, clips: list[Clip]) -> None:
+    def under_way() -> int:
+        found = re.findall(r'request_in_progress{endpoint="/v1/analyze".*} ([\d.]+)', httpx.get(f"{url}/metrics").text)
+        return int(sum(map(float, found)))
+
+    server = process_of(log, "serve")
+    with ThreadPoolExecutor(12) as pool:
+        answers = [pool.submit(analyze, url, clip) for clip in clips[:12]]
+        wait_until(lambda: under_way() > 6)
+        server.send_signal(signal.SIGTERM)
+        outcomes = {answer.result() for answer in answers}
+    assert outcomes == {(200, "")}
+    server.wait(PATIENCE_S)
