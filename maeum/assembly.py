@@ -13,6 +13,7 @@ from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
 from maeum.models import ModelFolder, resolve
 from maeum.pipeline import Pipeline
+from maeum.room import SoundRoom
 from maeum.settings import Settings
 from maeum.speech_languages import supported_languages
 from maeum.stages import Stages
@@ -48,6 +49,7 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
         calibration=parts.calibration,
         low_confidence=parts.low_confidence,
         voice_pooling=VoicePooling(settings.voice_pooling),
+        room=SoundRoom(settings.max_sound_bytes),
     )
 
 

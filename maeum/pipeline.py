@@ -26,6 +26,7 @@ from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_delt
 from maeum.ffmpeg_process import threads
 from maeum.fusion import Fusion, Vector
 from maeum.pieces import transcribe
+from maeum.room import SoundRoom
 from maeum.sentences import split_sentences
 from maeum.stages import Probabilities, Stages, Transcript, good
 from maeum.summary import Summary
@@ -103,6 +104,7 @@ class Pipeline:
         calibration: fitted by `maeum calibrate`; None: the reference's formula.
         low_confidence: confidence, 0..1, under which this speech model's transcripts get a warning.
         voice_pooling: where a caller does not choose.
+        room: for the decoded sound of all requests; later ones wait as uploads.
     """
 
     stages: Stages
@@ -115,6 +117,7 @@ class Pipeline:
     calibration: Calibration | None = None
     low_confidence: float = math.exp(AVG_LOGPROB)
     voice_pooling: VoicePooling = VoicePooling.FIRST
+    room: SoundRoom = field(default_factory=SoundRoom)
 
     def options(
         self,
@@ -162,8 +165,17 @@ class Pipeline:
         """
         clock = _Clock()
         with clock.measure("decode"):
-            waveform = await decode_upload(data, self.max_duration_s)
+            waveform = await decode_upload(data, self.max_duration_s, self.room)
         del data  # an upload may take more memory than its sound
+        held = waveform.samples.nbytes
+        try:
+            work = self._analyze(waveform, options, clock)
+            del waveform
+            return await work
+        finally:
+            self.room.sound.give(held)
+
+    async def _analyze(self, waveform: Waveform, options: Options, clock: _Clock) -> Analysis:
         duration_s = waveform.duration_s
         async with _together() as group:
             hearing = group.create_task(self._speech(waveform, options, clock))
@@ -231,13 +243,22 @@ class Pipeline:
             return await self.summarizer.summarize(transcript.text)
 
 
-async def decode_upload(data: bytes, max_duration_s: float) -> Waveform:
-    """Decode a file as `maeum.decoding.decode` does; files that hold FFmpeg up hold up none that need no FFmpeg."""
-    waveform = await asyncio.to_thread(decode_here, data, max_duration_s)
-    if waveform is None:
+async def decode_upload(data: bytes, max_duration_s: float, room: SoundRoom) -> Waveform:
+    """Decode a file as `maeum.decoding.decode` does; files that hold FFmpeg up hold up none that need no FFmpeg.
+
+    Returns:
+        The sound, whose bytes are taken from `room.sound`; the caller gives them back.
+    """
+    async with room.decoders.taken(1):
+        waveform = await asyncio.to_thread(decode_here, data, max_duration_s)
+        if waveform is not None:
+            await room.sound.take(waveform.samples.nbytes)
+            return waveform
+    async with room.ffmpeg.taken(1):
         loop = asyncio.get_running_loop()
         waveform = await loop.run_in_executor(threads(), decode_with_ffmpeg, data, max_duration_s)
-    return waveform
+        await room.sound.take(waveform.samples.nbytes)
+        return waveform
 
 
 class _Clock:

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from maeum.errors import InvalidConfiguration
+from maeum.room import DEFAULT_SOUND_BYTES
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -100,6 +101,11 @@ class Settings(BaseSettings):
     )
     max_in_flight: int = Field(
         256, ge=1, le=65_536, description="Requests worked on at once; one more gets 503 with `Retry-After`."
+    )
+    max_sound_bytes: int = Field(
+        DEFAULT_SOUND_BYTES,
+        ge=1024,
+        description="Decoded sound of all requests together, in bytes (64,000 a second); others wait as uploads.",
     )
     request_timeout_s: float = Field(
         600.0, ge=1, le=86_400, description="Deadline of one request, in seconds, its upload included."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from maeum.decoding import decode
 from maeum.features import VoicePooling
 from maeum.mfcc import mfcc
 from maeum.pipeline import Analysis, Options, Pipeline
+from maeum.room import SoundRoom
 from maeum.stages import Failure, Probabilities, Segment, SpeechItem, Transcript
 from maeum.summary import Summary
 from tests.conftest import Clip
@@ -35,6 +37,39 @@ def test_each_stage_gets_what_the_reference_says(pipeline: Pipeline, clip: Clip)
     assert by_label(analysis) == pytest.approx(
         {"기쁨": 1 / 1.2, "당황": 0.2 / 1.2} | dict.fromkeys(KO[2:], 0), abs=1e-9
     )
+
+
+class HearSlowly(Hear):
+    """A speech stage that counts the recordings it works on."""
+
+    under_way = most_under_way = 0
+
+    async def run(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        await asyncio.sleep(0.02)
+        self.under_way -= 1
+        if self.most_under_way == 1 and len(self.items) == 2:
+            raise RuntimeError("a failure gives its room back, too")
+        return await super().run(items)
+
+
+@pytest.mark.parametrize(("seconds_of_room", "together"), [(5.0, 2), (1.0, 1)])
+def test_no_more_sound_is_held_than_there_is_room_for(
+    pipeline: Pipeline, seconds_of_room: float, together: int
+) -> None:
+    hear = HearSlowly()
+    room = SoundRoom(round(seconds_of_room * 64_000))
+    limited = replace(flow(pipeline, hear), room=room)
+
+    async def analyze_six() -> int:
+        work = (limited.analyze(SILENCE, Options()) for _ in range(6))
+        outcomes = await asyncio.gather(*work, return_exceptions=True)
+        await room.sound.take(round(seconds_of_room * 64_000))  # all of it is there again
+        return sum(isinstance(outcome, Analysis) for outcome in outcomes)
+
+    assert run(analyze_six()) == (6 if together > 1 else 2)
+    assert hear.most_under_way == together
 
 
 class ListenInTurn:

@@ -22,6 +22,7 @@ from maeum.errors import AudioTooLong, UndecodableAudio
 from maeum.ffmpeg_process import decode_apart
 from maeum.pipeline import decode_upload
 from maeum.resampling import SAMPLE_RATE_HZ
+from maeum.room import SoundRoom
 from maeum.settings import PROJECT_DIR
 from tests.audio_files import encode_with_ffmpeg, sound, write
 
@@ -119,10 +120,11 @@ def test_files_that_hold_ffmpeg_up_hold_up_none_that_need_no_ffmpeg(
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
             # More than there are threads for anything else.
-            held_up = [group.create_task(decode_upload(data, 10.0)) for _ in range(40)]
+            room = SoundRoom()
+            held_up = [group.create_task(decode_upload(data, 10.0, room)) for _ in range(40)]
             await asyncio.sleep(0.1)
             for _ in range(20):
-                assert (await decode_upload(write(sound(1_600)), 10.0)).duration_s == 0.1
+                assert (await decode_upload(write(sound(1_600)), 10.0, room)).duration_s == 0.1
             assert not any(task.done() for task in held_up)
             for task in held_up:
                 task.cancel()
