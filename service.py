@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
+from collections.abc import Coroutine
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from maeum import openapi, web
 from maeum.assembly import build_pipeline, check_start, device_of_ctranslate2, speech_calls
 from maeum.batching import batching_stages
 from maeum.cores import one_blas_thread
-from maeum.errors import MaeumError, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
+from maeum.errors import MaeumError, MalformedForm, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
 from maeum.features import N_FRAMES
 from maeum.form import read_form
 from maeum.logs import PROBES, RequestLog
@@ -131,7 +133,7 @@ class Maeum:
                 form = await read_form(request, _settings.max_upload_bytes, contract=contract)
                 analysis = self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
                 del form  # the pipeline alone holds the upload, and can let it go once it is decoded
-                return await analysis
+                return await _unless_gone(request, analysis)
         except TimeoutError as error:
             raise StageTimeout(f"the request took longer than {_settings.request_timeout_s:g} s") from error
         finally:
@@ -171,6 +173,31 @@ class Maeum:
             stages.voice.run(np.zeros((1, N_FRAMES, N_MFCC), np.float32)),
         )
         return not any(isinstance(result, Failure) for results in answers for result in results)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Analysis]) -> Analysis:
+    """Work until the client has gone: nobody reads the answer, and others wait.
+
+    Raises:
+        MalformedForm: it has gone.
+    """
+
+    async def wait_for_the_end() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(wait_for_the_end())
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise MalformedForm("the client has gone")
+        return await working
+    finally:
+        gone.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait((working,))
+            gc.collect()  # what it held lies in cycles of tracebacks and frames, up to 40 MB of sound
 
 
 @app.get(DOCS_PATH, include_in_schema=False)

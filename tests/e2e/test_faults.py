@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import time
@@ -10,8 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import psutil
 import pytest
+import soundfile
 
 from tests.conftest import Clip, serve
 
@@ -75,6 +78,18 @@ def test_a_runner_that_hangs_or_dies_is_noticed_and_comes_back(url: str, log: Pa
     runner.kill()
     assert status(url, "/readyz") == 503
     wait_until(lambda: status(url, "/readyz") == 200)
+    assert analyze(url, clip) == (200, "")
+
+
+def test_work_for_a_client_that_has_gone_is_dropped(url: str, log: Path, clip: Clip) -> None:
+    samples, rate_hz = soundfile.read(io.BytesIO(clip.data), dtype="float32")
+    long = io.BytesIO()
+    soundfile.write(long, np.tile(samples, 20), rate_hz, format="FLAC")
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/analyze", files={"file": long.getvalue()}, timeout=httpx.Timeout(PATIENCE_S, read=0.5))
+
+    wait_until(lambda: "path=/v1/analyze" in log.read_text())
+    assert "path=/v1/analyze status=400" in log.read_text()
     assert analyze(url, clip) == (200, "")
 
 
