@@ -84,6 +84,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
     from maeum.stages import Failure
 
     settings = get_settings()
+    if arguments.out.is_dir():
+        raise InvalidManifest(f"{arguments.out} is a folder: name a file", code="unwritable_output")
     models = Models.find(settings)
     manifest = models.read_manifest(arguments.manifest)
     _name_ignored(manifest)

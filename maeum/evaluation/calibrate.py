@@ -67,6 +67,8 @@ class Examples:
 def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], models: Models) -> Calibration:
     """Fit both temperatures and both ways of fusing, and choose the one with the lower cross-validated log loss.
 
+    A regression that has not seen a label would never answer it: without clips of every label the weights are chosen.
+
     Args:
         clips: of a manifest; those with an emotion are used.
         outcomes: one per clip, in order. Failures and clips without words are left out.
@@ -90,7 +92,8 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
         "fixed": _quality(examples.true, english if examples.space == "english" else fixed.to_korean(english)),
         **{name: _quality(examples.true, vectors) for name, vectors in held_out.items()},
     }
-    stacked_wins = quality["stacked"].log_loss < quality["weights"].log_loss
+    unseen = [label for label in labels if not counts[label]]
+    stacked_wins = not unseen and quality["stacked"].log_loss < quality["weights"].log_loss
     fitted = _fit(examples, models, "stacked" if stacked_wins else "weights")
     fit = Fit(
         n_clips=len(examples.true),
@@ -99,17 +102,20 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
         n_folds=len(folds),
         speakers_kept_apart=examples.speakers is not None,
         quality=quality,
-        reason=_reason(quality, fitted.fusion),
+        reason=_reason(quality, fitted.fusion, unseen),
     )
     # Not model_copy: what goes into the file must pass its own checks.
     return Calibration.model_validate({**dict(fitted), "fit": fit})
 
 
-def _reason(quality: dict[str, Quality], chosen: str) -> str:
+def _reason(quality: dict[str, Quality], chosen: str, unseen: Sequence[str]) -> str:
     other = "weights" if chosen == "stacked" else "stacked"
+    losses = f"{quality[chosen].log_loss:.3f}, {other} {quality[other].log_loss:.3f}"
     reason = (
-        f"{chosen} fusion has the lower cross-validated log loss: {quality[chosen].log_loss:.3f}, "
-        f"{other} {quality[other].log_loss:.3f}"
+        f"no clip is {', '.join(unseen)}, which stacked fusion would then never answer; cross-validated log loss of "
+        f"{chosen} fusion: {losses}"
+        if unseen
+        else f"{chosen} fusion has the lower cross-validated log loss: {losses}"
     )
     if quality["fixed"].log_loss <= quality[chosen].log_loss:
         reason += f"; but the fixed weights have {quality['fixed'].log_loss:.3f}, so better use no calibration"

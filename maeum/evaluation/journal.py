@@ -35,7 +35,14 @@ _SETTINGS_WITHOUT_EFFECT = frozenset(
         "device",  # what it comes to counts
         *("speech_threads", "speech_workers", "text_threads"),
         *("text_weight", "voice_weight", "projection_file", "calibration"),
-        *("max_upload_bytes", "max_duration_s", "max_in_flight", "request_timeout_s", "max_latency_ms"),
+        *(
+            "max_upload_bytes",
+            "max_sound_bytes",
+            "max_duration_s",
+            "max_in_flight",
+            "request_timeout_s",
+            "max_latency_ms",
+        ),
         *("speech_batch", "text_batch", "voice_batch"),
         *("summary", "summary_model", "summary_timeout_s", "openai_api_key", "openai_base_url"),
         *("hf_endpoint", "hf_token"),
@@ -116,11 +123,12 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._known: dict[str, Prediction] = {}
+        self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = path.open("a+b")
         except OSError as error:
-            raise InvalidManifest(f"{path} cannot be written: {error.strerror}", code="unwritable_output") from None
+            raise self._unwritable(error) from None
         self._stream.seek(0)
         for raw in self._stream:
             self._read(raw)
@@ -133,18 +141,32 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stream.close()
+        try:
+            self._stream.close()
+        except OSError as reason:
+            if error is None:
+                raise self._unwritable(reason) from None
 
     def get(self, key: str) -> Prediction | None:
         """Return the prediction kept under a key."""
         return self._known.get(key)
 
     def put(self, key: str, path: str, prediction: Prediction) -> None:
-        """Keep a prediction: it is in the file when this returns."""
+        """Keep a prediction: it is in the file when this returns.
+
+        Raises:
+            InvalidManifest: the file cannot be written, as on a full disk.
+        """
         self._known[key] = prediction
         line = _Line(key=key, path=path, **dict(prediction))
-        self._stream.write(line.model_dump_json().encode() + b"\n")
-        self._stream.flush()
+        try:
+            self._stream.write(line.model_dump_json().encode() + b"\n")
+            self._stream.flush()
+        except OSError as reason:
+            raise self._unwritable(reason) from None
+
+    def _unwritable(self, reason: OSError) -> InvalidManifest:
+        return InvalidManifest(f"{self._path} cannot be written: {reason.strerror}", code="unwritable_output")
 
     def _read(self, raw: bytes) -> None:
         try:

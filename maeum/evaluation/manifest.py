@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +92,9 @@ def _clip(
 ) -> Clip:
     if None in row or None in row.values():
         raise InvalidManifest(f"line {line} of the manifest has more or fewer cells than the first line")
-    cells = {column: (value or "").strip() for column, value in row.items()}
-    path = cells.get("path", "")
+    # Lists from a Mac have decomposed letters; a path is the file system's and stays as it is.
+    cells = {column: unicodedata.normalize("NFC", (value or "").strip()) for column, value in row.items()}
+    path = (row.get("path") or "").strip()
     if not (path or cells.get("text")) or "\0" in path:
         raise InvalidManifest(f"line {line} of the manifest has no path")
     emotion = cells.get("emotion")

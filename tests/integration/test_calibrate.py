@@ -121,3 +121,11 @@ def test_too_few_clips_are_2(
         assert main(["calibrate", str(manifest), "--out", str(tmp_path / "calibration.json")]) == 2
     assert "too_few_clips" in capsys.readouterr().err
     assert not (tmp_path / "calibration.json").exists()
+
+
+def test_a_folder_is_no_place_for_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text(f"path,emotion\n{DATA_DIR / 'diary_01.flac'},기쁨\n", encoding="utf-8")
+    assert main(["calibrate", str(manifest), "--out", str(tmp_path)]) == 2
+    assert "is a folder: name a file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [manifest]  # nothing was asked of the models

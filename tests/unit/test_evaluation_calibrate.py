@@ -104,6 +104,21 @@ def test_two_labels_are_enough() -> None:
     assert found.stacked.labels == ("기쁨", "슬픔")
 
 
+def test_fusion_that_would_never_answer_a_label_is_not_chosen() -> None:
+    clips, predictions = spoken(KO_LABELS, 300)
+    reverse = dict(zip(KO_LABELS, KO_LABELS[::-1], strict=True))  # which only the regression can learn
+    pairs = [
+        (Clip(clip.line, clip.path, clip.file, emotion=reverse[str(clip.emotion)]), prediction)
+        for clip, prediction in zip(clips, predictions, strict=True)
+        if clip.emotion != "상처"
+    ]
+    found = calibrate([clip for clip, _ in pairs], [prediction for _, prediction in pairs], MODELS)
+    assert found.fit is not None
+    assert found.fit.quality["stacked"].log_loss < found.fit.quality["weights"].log_loss
+    assert found.fusion == "weights"
+    assert found.fit.reason.startswith("no clip is 당황, which stacked fusion would then never answer")
+
+
 def test_it_is_the_same_every_time() -> None:
     assert calibrate(*spoken(KO_LABELS, 60), MODELS) == calibrate(*spoken(KO_LABELS, 60), MODELS)
 

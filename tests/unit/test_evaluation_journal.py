@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,25 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InvalidManifest, match="cannot be written"):
         Journal(tmp_path / "file" / "journal.jsonl")
+
+
+def put_twenty(path: Path) -> None:
+    with Journal(path) as journal:
+        for number in range(20):
+            journal.put(str(number), "a.wav", PREDICTION)
+
+
+def test_a_full_disk_is_said_and_what_fits_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.jsonl"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        with pytest.raises(InvalidManifest, match="cannot be written"):
+            put_twenty(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with Journal(path) as journal:
+        assert journal.get("0") == PREDICTION
 
 
 def test_bytes_options_and_models_make_the_key() -> None:

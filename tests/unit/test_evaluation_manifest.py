@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_every_column_is_read(tmp_path: Path) -> None:
         Clip(3, "/b.wav", Path("/b.wav"), None, "슬픔", "MALE", "ko", None),
     )
     assert manifest.ignored_columns == ("note",)
+
+
+def test_decomposed_letters_mean_the_same_but_in_a_path(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "path,text,emotion,speaker\n일기.wav,안녕,기쁨,화자\n")
+    (clip,) = read(tmp_path, decomposed).clips
+    assert (clip.text, clip.emotion, clip.speaker) == ("안녕", "기쁨", "화자")
+    assert clip.file == tmp_path / unicodedata.normalize("NFD", "일기.wav")
 
 
 def test_only_a_path_is_needed(tmp_path: Path) -> None:
