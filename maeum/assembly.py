@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from maeum.engines.voice import VoiceEngine
 
 
-_SMALL_SPEECH_MODEL_BYTES, _LARGE_SPEECH_MODEL_BYTES = 150 * 10**6, 350 * 10**6
-"""Whisper base in int8 has 75 MB, small 250 MB, medium 770 MB."""
+_SMALL_SPEECH_MODEL_BYTES, _LARGE_SPEECH_MODEL_BYTES = 150 * 10**6, 600 * 10**6
+"""Whisper base has up to 145 MB, small 250 (int8) or 484 (float16), medium 770 or more."""
 _MAX_SPEECH_CALLS = 4
 
 

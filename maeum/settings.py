@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         ge=0,
         le=256,
         description="Batches of windows that the speech model decodes side by side on a CPU, each on its share of the "
-        "threads; 0: one for each thread; of a model of over 150 MB one for each four, and under 350 MB two at least.",
+        "threads; 0: one for each thread; of a model of over 150 MB one for each four, and under 600 MB two at least.",
     )
     speech_window: SpeechWindow = Field(
         "padded",
