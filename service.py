@@ -11,6 +11,7 @@ import gc
 import json
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ DOCS_PATH = "/docs.json"
 # Of a runner's first calls BentoML's dispatcher holds two back, for two to four times what a call takes, to learn what
 # batches take. Better those of the readiness probe than somebody's recording.
 _DISPATCHER_LESSONS = 12
+_ASK_AGAIN_S = 2
 _UNREAD = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.GATEWAY_TIMEOUT)
 
 _log = logging.getLogger("maeum.service")
@@ -162,6 +164,10 @@ class Maeum:
             self._models_answered = answered
             return answered
         reached = await asyncio.gather(*(runner.can_be_reached() for runner in self._runners))
+        if all(reached) and not await self.__is_alive__():
+            with suppress(MaeumError, TimeoutError):  # nobody else will ask while this says no; an answer clears it
+                async with asyncio.timeout(_ASK_AGAIN_S):
+                    await self._ask_models()
         return all(reached) and await self.__is_alive__()
 
     async def _ask_models(self) -> bool:

@@ -149,9 +149,9 @@ def batching_stages(
     """The three stages over three calls to models; settings say what goes into one call of each.
 
     Args:
-        speech: transcribes a batch, likewise `text` and `voice` for theirs.
-        text: see above.
-        voice: see above.
+        speech: transcribes a batch.
+        text: classifies one of sentences.
+        voice: classifies one of windows.
         settings: largest batches, and how long a call may wait.
         speech_calls: that the speech model works on at a time.
     """

@@ -109,3 +109,13 @@ def test_a_runner_that_closes_idle_connections_is_asked_again() -> None:
 
     assert asyncio.run(both()) == [["ok"], ["ok"]]
     assert answered == 2
+
+
+def test_a_call_without_an_answer_hangs_until_there_is_one() -> None:
+    calls = RunnerCalls("speech", Runner(TimeoutError(), ["heard"]))
+    assert not calls.hangs(10)
+    with pytest.raises(StageTimeout):
+        asyncio.run(calls(["item"]))
+    assert calls.hangs(10)
+    assert asyncio.run(calls(["item"])) == ["heard"]
+    assert not calls.hangs(10)
