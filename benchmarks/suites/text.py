@@ -81,6 +81,6 @@ SUITE = Suite(
     "the text engine on 64 sentences",
     "one sentence a forward pass, fp32",
     run,
-    rounds=5,
+    rounds=15,
     profiles=("embedded", "production-shapes"),
 )
