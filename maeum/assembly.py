@@ -80,7 +80,8 @@ def _read_parts(settings: Settings, *, check_hashes: bool) -> _Parts:
     model_names: dict[str, str] = {folder.kind: folder.name for folder in (speech, text, voice)}
     calibration = Calibration.load(settings.calibration)
     if calibration is not None:
-        calibration.check_fits(fusion, {folder.kind: folder.identity() for folder in (speech, text, voice)})
+        identities: dict[str, str] = {folder.kind: folder.identity() for folder in (speech, text, voice)}
+        calibration.check_fits(fusion, identities, settings.voice_pooling)
     return _Parts(
         fusion,
         Baselines.load(voice.path),

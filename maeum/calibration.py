@@ -11,13 +11,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maeum.errors import InvalidConfiguration
 from maeum.fusion import Fusion, Vector, normalise, reasons, vote
+
+_VERSION: Final = 2
 
 Space = Literal["korean", "english"]
 Temperature = Annotated[float, Field(gt=0)]
@@ -54,7 +56,11 @@ class Quality(_Frozen):
 
 
 class Fit(_Frozen):
-    """What the calibration was fitted on, and how the three ways of fusing compare there."""
+    """What the calibration was fitted on, and how the three ways of fusing compare there.
+
+    `contents` tells the clips by hashes of their bytes: whoever evaluates on them again should know. `warnings` says
+    what makes the fit less than it seems.
+    """
 
     n_clips: int
     n_clips_per_label: dict[str, int]
@@ -63,6 +69,8 @@ class Fit(_Frozen):
     speakers_kept_apart: bool
     quality: dict[Literal["fixed", "weights", "stacked"], Quality]
     reason: str
+    warnings: tuple[str, ...]
+    contents: tuple[str, ...]
 
 
 class Calibration(_Frozen):
@@ -72,6 +80,8 @@ class Calibration(_Frozen):
         version: of this layout.
         space: `korean` when it was fitted on the words' labels, `english` when on the voice's.
         models: identities of the models that it was fitted for: names, and a hash of their files.
+        projection: identity of the projection that it was fitted under.
+        voice_pooling: the setting that it was fitted under.
         text_labels: the text model's labels.
         voice_labels: the voice model's labels.
         text_temperature: softens each sentence's probabilities.
@@ -83,9 +93,11 @@ class Calibration(_Frozen):
         fit: how it came about.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = _VERSION
     space: Space
     models: dict[Literal["speech", "text", "voice"], str]
+    projection: str
+    voice_pooling: Literal["first", "windows"]
     text_labels: tuple[str, ...]
     voice_labels: tuple[str, ...]
     text_temperature: Temperature
@@ -121,30 +133,39 @@ class Calibration(_Frozen):
         """Read a calibration file, or give None when there is none.
 
         Raises:
-            InvalidConfiguration: the file is missing, no JSON, or breaks a rule above.
+            InvalidConfiguration: the file is missing, no JSON, of another version, or breaks a rule above.
         """
         if path is None:
             return None
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(facts, dict) and facts.get("version") != _VERSION:
+                raise ValueError(f"its version is not {_VERSION}: run `maeum calibrate` again")
+            return cls.model_validate(facts)
         except (OSError, ValueError, RecursionError) as error:
             reason = reasons(error) if isinstance(error, ValidationError) else str(error)
             raise InvalidConfiguration(f"calibration file {path}: {reason}") from error
 
-    def check_fits(self, fusion: Fusion, models: Mapping[str, str]) -> None:
-        """Check that it was fitted for these models.
+    def check_fits(self, fusion: Fusion, models: Mapping[str, str], voice_pooling: str) -> None:
+        """Check that it was fitted for these models, brought together like this.
 
         Args:
             fusion: of the models.
-            models: the identity of each.
+            models: the identity of each. Of one in a folder its files count, not where it lies.
+            voice_pooling: the setting.
 
         Raises:
-            InvalidConfiguration: a model has another name, other files or other labels, or a label is not known.
+            InvalidConfiguration: a model has other files or other labels, a label is not known, or the projection or
+                the voice's pooling is another.
         """
-        for kind, identity in self.models.items():
-            if models[kind] != identity:
+        for what, fitted, given in (
+            *((f"the {kind} model", identity, models[kind]) for kind, identity in self.models.items()),
+            ("the projection", self.projection, fusion.projection.identity()),
+            ("the voice pooling", self.voice_pooling, voice_pooling),
+        ):
+            if fitted.split(" sha256:")[-1] != given.split(" sha256:")[-1]:
                 raise InvalidConfiguration(
-                    f"the calibration was fitted for the {kind} model {identity}, not for {models[kind]}: "
+                    f"the calibration was fitted for {what} {fitted}, not for {given}: "
                     "run `maeum calibrate` again, or unset MAEUM_CALIBRATION"
                 )
         known = fusion.text_labels if self.space == "korean" else fusion.projection.en_labels

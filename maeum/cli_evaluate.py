@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from maeum.evaluation.run import Evaluation
 
 _EXTRA = ("jiwer", "matplotlib", "pyarrow", "sklearn")
-_FEW_CLIPS = 20
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -49,7 +48,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     models = Models.find(settings)
     calibration = Calibration.load(settings.calibration)
     if calibration is not None:
-        calibration.check_fits(models.fusion, models.identities)
+        calibration.check_fits(models.fusion, models.identities, models.voice_pooling)
     manifest = models.read_manifest(arguments.manifest)
     _name_ignored(manifest)
     with _progress(len(manifest.clips)) as on_done:
@@ -58,6 +57,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with _writing(arguments.out):
         write_report(evaluation, models, arguments.out)
     _print_evaluation(evaluation)
+    for note in evaluation.notes:
+        print(f"maeum: {note}", file=sys.stderr)
     for one in evaluation.failed:
         print(f"{printable(one.clip.path)}: {one.message} ({one.code})", file=sys.stderr)
     print(f"wrote {printable(str(arguments.out / 'report.html'))}")
@@ -79,6 +80,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     """
     _check_extra()
     from maeum.evaluation.calibrate import calibrate as fit
+    from maeum.evaluation.calibrate import check_clips
     from maeum.evaluation.journal import JOURNAL_NAME
     from maeum.evaluation.predict import Models, predict
     from maeum.stages import Failure
@@ -90,6 +92,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     manifest = models.read_manifest(arguments.manifest)
     _name_ignored(manifest)
     clips = [clip for clip in manifest.clips if clip.emotion is not None and clip.file is not None]
+    check_clips(clips, models.fusion)
     with _progress(len(clips)) as on_done:
         outcomes = predict(clips, models, settings, arguments.out.parent / JOURNAL_NAME, on_done)
     failed = [
@@ -180,8 +183,8 @@ def _print_calibration(calibration: Calibration) -> None:
             f"weights {calibration.text_weight:.2f} and {calibration.voice_weight:.2f}\nchosen: {fit.reason}"
         )
     )
-    if min(fit.n_clips_per_label.values()) < _FEW_CLIPS:
-        print(f"maeum: some labels have fewer than {_FEW_CLIPS} clips: take this for a trial", file=sys.stderr)
+    for warning in fit.warnings:
+        print(f"maeum: {printable(warning)}", file=sys.stderr)
 
 
 def _table(*columns: str) -> Table:

@@ -5,6 +5,7 @@ A vector over the words' labels is "Korean", one over the voice's labels "Englis
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,10 @@ class Projection(BaseModel):
     en_labels: tuple[str, ...] = EN_LABELS
     ko_to_en: tuple[tuple[float, ...], ...] = _KO_TO_EN
     en_to_ko: tuple[tuple[float, ...], ...] = _EN_TO_KO
+
+    def identity(self) -> str:
+        """The first 12 digits of the SHA-256 over labels and matrices."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:12]
 
     @model_validator(mode="after")
     def _check(self) -> Projection:

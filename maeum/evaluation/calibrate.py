@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold
 
 from maeum.calibration import Calibration, Fit, Quality, Space, Stacked, log_features, soften
 from maeum.errors import InvalidManifest
@@ -23,8 +23,9 @@ from maeum.stages import Failure
 
 MIN_CLIPS_PER_LABEL = 3
 MAX_FOLDS = 5
+FEW_CLIPS = 20
 FIXED_WEIGHTS = (0.7, 0.3)  # the reference's
-_LOG_TEMPERATURES = (float(np.log(0.05)), float(np.log(20)))
+_COLDEST, _WARMEST = 0.05, 20.0
 _SEED = 0
 
 
@@ -37,20 +38,20 @@ class Examples:
         true: number of the true label in the space, shape (n_clips,).
         sentences: probabilities of each clip's sentences, each of shape (n_sentences, n_text_labels).
         voice: probabilities of the voice, shape (n_clips, n_voice_labels).
-        speakers: who speaks in each clip, or None when the manifest does not say.
+        groups: clips of one group are never on both sides of a fold: they have the same speaker or, where the manifest
+            names none, the same content.
     """
 
     space: Space
     true: Ints
     sentences: tuple[Vector, ...]
     voice: Vector
-    speakers: tuple[str, ...] | None
+    groups: tuple[str, ...]
 
     def take(self, indices: Ints) -> Examples:
-        """Those clips alone; speakers are left out."""
-        return Examples(
-            self.space, self.true[indices], tuple(self.sentences[index] for index in indices), self.voice[indices], None
-        )
+        """Those clips alone."""
+        sentences, groups = (tuple(many[index] for index in indices) for many in (self.sentences, self.groups))
+        return Examples(self.space, self.true[indices], sentences, self.voice[indices], groups)
 
     def text(self, temperature: float) -> Vector:
         """Mean of the softened sentence probabilities, shape (n_clips, n_text_labels)."""
@@ -75,12 +76,23 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
         models: that made them.
 
     Raises:
-        InvalidManifest: labels of both spaces, too few clips of a label, or too few speakers.
+        InvalidManifest: as `check_clips`, of those that have words.
     """
-    examples, n_without_speech = _examples(clips, outcomes, models)
-    labels = label_spaces(models.fusion)[examples.space]
+    labelled = [pair for pair in zip(clips, outcomes, strict=True) if pair[0].emotion is not None]
+    answered = [(clip, outcome) for clip, outcome in labelled if isinstance(outcome, Prediction)]
+    spoken = [(clip, prediction) for clip, prediction in answered if prediction.sentences]
+    space = check_clips([clip for clip, _ in spoken], models.fusion)
+    by_speaker = spoken[0][0].speaker is not None
+    labels = label_spaces(models.fusion)[space]
+    examples = Examples(
+        space=space,
+        true=np.array([labels.index(str(clip.emotion)) for clip, _ in spoken], dtype=np.int64),
+        sentences=tuple(np.asarray(prediction.sentences) for _, prediction in spoken),
+        voice=np.array([prediction.voice for _, prediction in spoken]),
+        groups=tuple(str(clip.speaker) if by_speaker else prediction.content for clip, prediction in spoken),
+    )
     counts = Counter(labels[index] for index in examples.true)
-    folds = _folds(examples, counts)
+    folds = _folds(examples)
     held_out: dict[str, Vector] = {name: np.zeros((len(examples.true), len(labels))) for name in ("weights", "stacked")}
     for train, test in folds:
         fitted = _fit(examples.take(train), models, "weights")
@@ -95,14 +107,19 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
     unseen = [label for label in labels if not counts[label]]
     stacked_wins = not unseen and quality["stacked"].log_loss < quality["weights"].log_loss
     fitted = _fit(examples, models, "stacked" if stacked_wins else "weights")
+    warnings = [*_lonely(examples, labels, "speaker" if by_speaker else "clip"), *_at_a_bound(fitted)]
+    if min(counts.values()) < FEW_CLIPS:
+        warnings.append(f"some labels have fewer than {FEW_CLIPS} clips: take this for a trial")
     fit = Fit(
         n_clips=len(examples.true),
         n_clips_per_label={label: counts[label] for label in labels if counts[label]},
-        n_without_speech=n_without_speech,
+        n_without_speech=len(answered) - len(spoken),
         n_folds=len(folds),
-        speakers_kept_apart=examples.speakers is not None,
+        speakers_kept_apart=by_speaker,
         quality=quality,
         reason=_reason(quality, fitted.fusion, unseen),
+        warnings=tuple(warnings),
+        contents=tuple(sorted({prediction.content for _, prediction in spoken})),
     )
     # Not model_copy: what goes into the file must pass its own checks.
     return Calibration.model_validate({**dict(fitted), "fit": fit})
@@ -122,35 +139,25 @@ def _reason(quality: dict[str, Quality], chosen: str, unseen: Sequence[str]) -> 
     return reason
 
 
-def _examples(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], models: Models) -> tuple[Examples, int]:
-    pairs = [
-        (clip, outcome)
-        for clip, outcome in zip(clips, outcomes, strict=True)
-        if clip.emotion is not None and isinstance(outcome, Prediction)
-    ]
-    spoken = [(clip, prediction) for clip, prediction in pairs if prediction.sentences]
-    if not spoken:
-        raise InvalidManifest("no clip of the manifest has both an emotion and words", code="too_few_clips")
-    named = {str(clip.emotion) for clip, _ in spoken}
-    spaces = label_spaces(models.fusion)
-    space = next((space for space, labels in spaces.items() if named <= set(labels)), None)
+def check_clips(clips: Sequence[Clip], fusion: Fusion) -> Space:
+    """Refuse clips that no calibration can be fitted on; worth doing before the models are asked.
+
+    Args:
+        clips: with an emotion.
+        fusion: knows the labels.
+
+    Returns:
+        The space that all emotions are of.
+
+    Raises:
+        InvalidManifest: labels of both spaces, too few clips of a label, some clips without a speaker, or one speaker.
+    """
+    if not clips:
+        raise InvalidManifest("no clip of the manifest has sound, an emotion and words", code="too_few_clips")
+    counts = Counter(str(clip.emotion) for clip in clips)
+    space = next((space for space, labels in label_spaces(fusion).items() if set(counts) <= set(labels)), None)
     if space is None:
         raise InvalidManifest("the manifest has emotions of both label spaces: calibrate on one of them at a time")
-    speakers = [clip.speaker for clip, _ in spoken]
-    silent = next((clip for clip, _ in spoken if clip.speaker is None), None)
-    if silent is not None and any(speakers):
-        raise InvalidManifest(f"line {silent.line} of the manifest names no speaker, others do")
-    examples = Examples(
-        space=space,
-        true=np.array([spaces[space].index(str(clip.emotion)) for clip, _ in spoken], dtype=np.int64),
-        sentences=tuple(np.asarray(prediction.sentences) for _, prediction in spoken),
-        voice=np.array([prediction.voice for _, prediction in spoken]),
-        speakers=None if silent is not None else tuple(str(speaker) for speaker in speakers),
-    )
-    return examples, len(pairs) - len(spoken)
-
-
-def _folds(examples: Examples, counts: Counter[str]) -> list[tuple[Ints, Ints]]:
     if len(counts) < 2:
         raise InvalidManifest("calibrating needs clips of at least two labels", code="too_few_clips")
     few = {label: count for label, count in counts.items() if count < MIN_CLIPS_PER_LABEL}
@@ -160,21 +167,44 @@ def _folds(examples: Examples, counts: Counter[str]) -> list[tuple[Ints, Ints]]:
             f"names; there are {', '.join(f'{count} of {label}' for label, count in few.items())}",
             code="too_few_clips",
         )
-    folds: Iterator[tuple[Ints, Ints]]
-    if examples.speakers is None:
-        splitter = StratifiedKFold(min(MAX_FOLDS, *counts.values()), shuffle=True, random_state=_SEED)
-        folds = splitter.split(examples.voice, examples.true)
-    else:
-        n_speakers = len(set(examples.speakers))
-        if n_speakers < 2:
-            raise InvalidManifest(
-                "one speaker cannot be kept apart from himself: name two or none", code="too_few_clips"
-            )
-        folds = GroupKFold(min(MAX_FOLDS, n_speakers)).split(examples.voice, groups=examples.speakers)
-    found = list(folds)
+    speakers = {clip.speaker for clip in clips}
+    silent = next((clip for clip in clips if clip.speaker is None), None)
+    if silent is not None and len(speakers) > 1:
+        raise InvalidManifest(f"line {silent.line} of the manifest names no speaker, others do")
+    if silent is None and len(speakers) == 1:
+        raise InvalidManifest("one speaker cannot be kept apart from himself: name two or none", code="too_few_clips")
+    return space
+
+
+def _folds(examples: Examples) -> list[tuple[Ints, Ints]]:
+    n_folds = min(MAX_FOLDS, len(set(examples.groups)), *np.unique_counts(examples.true).counts.tolist())
+    if n_folds < 2:
+        raise InvalidManifest("all clips are the same one", code="too_few_clips")
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=_SEED)
+    folds = splitter.split(examples.voice, examples.true, examples.groups)
+    found = [(train, test) for train, test in folds if len(test)]
     if any(len(np.unique(examples.true[train])) < 2 for train, _ in found):
-        raise InvalidManifest("without one speaker's clips a single label is left: add speakers", code="too_few_clips")
+        raise InvalidManifest("a fold has a single label to learn: add clips, or speakers", code="too_few_clips")
     return found
+
+
+def _lonely(examples: Examples, labels: Sequence[str], group: str) -> Iterator[str]:
+    """A label all of whose clips are in one group is never learnt and tested."""
+    groups = np.array(examples.groups)
+    for index in np.unique(examples.true):
+        if len(set(groups[examples.true == index])) == 1:
+            yield (
+                f"all that is {labels[index]} comes from one {group}: no fold could learn it and be tested on it, so "
+                "that the cross-validated figures are worse than they should be, most of all those of stacked fusion"
+            )
+
+
+def _at_a_bound(fitted: Calibration) -> Iterator[str]:
+    for modality, temperature in (("text", fitted.text_temperature), ("voice", fitted.voice_temperature)):
+        if temperature > _WARMEST / 1.01:
+            yield f"the temperature of {modality} is at its bound of {_WARMEST:g}: it hardly tells these labels apart"
+        if temperature < _COLDEST * 1.01:
+            yield f"the temperature of {modality} is at its bound of {_COLDEST:g}: there are too few clips to doubt it"
 
 
 def _fit(examples: Examples, models: Models, way: str) -> Calibration:
@@ -196,6 +226,8 @@ def _fit(examples: Examples, models: Models, way: str) -> Calibration:
         {
             "space": space,
             "models": models.identities,
+            "projection": fusion.projection.identity(),
+            "voice_pooling": models.voice_pooling,
             "text_labels": fusion.text_labels,
             "voice_labels": fusion.voice_labels,
             "text_temperature": text_temperature,
@@ -212,7 +244,7 @@ def _temperature(soften_by: Callable[[float], Vector], true: Ints) -> float:
     """The temperature with the least log loss."""
     found = minimize_scalar(
         lambda log_temperature: mean_log_loss(true, soften_by(float(np.exp(log_temperature)))),
-        bounds=_LOG_TEMPERATURES,
+        bounds=(np.log(_COLDEST), np.log(_WARMEST)),
         method="bounded",
     )
     return float(np.exp(found.x))
@@ -242,6 +274,4 @@ def _quality(true: Ints, vectors: Vector) -> Quality:
     given = vectors.argmax(axis=1)
     accuracy, macro_f1, uar = summary_figures(true, given)
     ece, _ = reliability(true == given, vectors.max(axis=1))
-    return Quality(
-        accuracy=accuracy, macro_f1=macro_f1, uar=uar, log_loss=mean_log_loss(true, vectors), ece=float(ece or 0)
-    )
+    return Quality(accuracy=accuracy, macro_f1=macro_f1, uar=uar, log_loss=mean_log_loss(true, vectors), ece=ece)

@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import ConfusionMatrixDisplay
 
-from maeum.evaluation.metrics import ABSTAINED, Scores
+from maeum.evaluation.metrics import Scores
 from maeum.evaluation.transcripts import TranscriptScores
 
 
@@ -25,8 +25,6 @@ def reliability_diagram(scores: Mapping[str, Scores]) -> str:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linestyle="--", linewidth=1)
     for name, one in scores.items():
-        if one.ece is None:
-            continue
         confidences = [each.confidence for each in one.reliability]
         accuracies = [each.accuracy for each in one.reliability]
         (line,) = axes.plot(confidences, accuracies, linewidth=1, label=f"{name} (ECE {one.ece:.3f})")
@@ -42,8 +40,7 @@ def risk_coverage_diagram(scores: Mapping[str, Scores]) -> str:
     figure = Figure(figsize=(4.6, 4.0), layout="tight")
     axes = figure.subplots()
     for name, one in scores.items():
-        if one.aurc is not None:
-            axes.plot(one.coverage, one.risk, marker=".", linewidth=1, label=f"{name} (AURC {one.aurc:.3f})")
+        axes.plot(one.coverage, one.risk, marker=".", linewidth=1, label=f"{name} (AURC {one.aurc:.3f})")
     axes.set(xlabel="coverage", ylabel="risk (share of errors)", xlim=(0, 1.03), ylim=(-0.03, 1.03))
     axes.legend()
     return _data_uri(figure)
@@ -59,16 +56,9 @@ def transcript_diagram(scores: TranscriptScores) -> str:
 
 
 def confusion_diagram(labels: Sequence[str], scores: Scores) -> str:
-    """Counts, true labels downwards; abstentions take a place of their own when there are any."""
-    counts = np.array(scores.confusion)
-    names = list(labels)
-    if counts[:, -1].any():
-        counts = np.vstack([counts, np.zeros((1, counts.shape[1]), counts.dtype)])
-        names.append(ABSTAINED)
-    else:
-        counts = counts[:, :-1]
+    """Counts, true labels downwards."""
     figure = Figure(figsize=(4.6, 4.2), layout="tight")
-    display = ConfusionMatrixDisplay(counts, display_labels=names)
+    display = ConfusionMatrixDisplay(np.array(scores.confusion), display_labels=labels)
     display.plot(ax=figure.subplots(), cmap="Blues", colorbar=False, xticks_rotation=45)
     return _data_uri(figure)
 

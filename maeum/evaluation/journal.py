@@ -37,6 +37,7 @@ _SETTINGS_WITHOUT_EFFECT = frozenset(
         *("text_weight", "voice_weight", "projection_file", "calibration"),
         *(
             "max_upload_bytes",
+            "max_uploads_bytes",
             "max_sound_bytes",
             "max_duration_s",
             "max_in_flight",
@@ -53,13 +54,14 @@ _SETTINGS_WITHOUT_EFFECT = frozenset(
 class Prediction(BaseModel):
     """What the models gave for one clip, before votes, calibration and fusion.
 
-    `confidence` is the speech model's, None when nothing was said. `sentences` holds the text model's probabilities, a
-    row per sentence, none when nothing was said; `voice` those of the voice model, None for words that nobody spoke.
-    Both are in their models' own label order.
+    `content` is `content_of` the clip. `confidence` is the speech model's, None when nothing was said. `sentences`
+    holds the text model's probabilities, a row per sentence, none when nothing was said; `voice` those of the voice
+    model, None for words that nobody spoke. Both are in their models' own label order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    content: str
     transcript: str
     duration_s: float = Field(ge=0)
     confidence: float | None
@@ -91,9 +93,14 @@ def recipe(settings: Settings, folders: Mapping[ModelKind, ModelFolder], package
     )
 
 
-def key_of(recipe: str, data: bytes, gender: str, language: str) -> str:
-    """The name under which a clip's prediction is kept: same bytes, options and models, same key."""
-    return _digest([recipe, hashlib.sha256(data).hexdigest(), gender, language])
+def content_of(data: bytes) -> str:
+    """What tells a clip from all others, whatever its path: the first 16 digits of the SHA-256 of its bytes."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def key_of(recipe: str, content: str, gender: str, language: str) -> str:
+    """The name under which a clip's prediction is kept: same content, options and models, same key."""
+    return _digest([recipe, content, gender, language])
 
 
 def _digest(value: object) -> str:

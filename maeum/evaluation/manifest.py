@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
     Raises:
         InvalidManifest: the file is not readable, a column is missing, or a cell is not valid.
     """
+    reader = None
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
@@ -68,21 +70,36 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
             _check_columns(columns)
             reader.fieldnames = columns
             known = {label.casefold(): label for labels in label_spaces(fusion).values() for label in labels}
-            clips = tuple(_clip(row, reader.line_num, path.parent, known, languages) for row in reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidManifest(f"the manifest {path.name} cannot be read: {reason}") from None
+            rows = ((reader.reader.line_num, row) for row in reader)
+            clips = tuple(_clip(row, line, path.parent, known, languages) for line, row in rows if not _is_blank(row))
+    except UnicodeDecodeError:
+        raise InvalidManifest(
+            f"the manifest {path.name} is not UTF-8: save it as such (in Excel “CSV UTF-8”, not plain CSV)"
+        ) from None
+    except OSError as error:
+        raise InvalidManifest(f"the manifest {path.name} cannot be read: {error.strerror}") from None
+    except csv.Error as error:
+        line = reader.reader.line_num if reader else 1
+        raise InvalidManifest(f"the manifest {path.name} cannot be read: line {line}: {error}") from None
     if not clips:
         raise InvalidManifest(f"the manifest {path.name} lists no clip")
-    return Manifest(path, clips, tuple(column for column in columns if column not in ("path", *OPTIONAL_COLUMNS)))
+    ignored = (column for column in columns if column not in ("", "path", *OPTIONAL_COLUMNS))
+    return Manifest(path, clips, tuple(ignored))
+
+
+def _is_blank(row: dict[str, str | None]) -> bool:
+    """Whether a row is commas alone, as a spreadsheet writes below its last one."""
+    return None not in row and not any((value or "").strip() for value in row.values())
 
 
 def _check_columns(columns: list[str]) -> None:
     if not {"path", "text"} & set(columns):
+        divided = next((sign for sign in (";", "\t") if any(sign in column for column in columns)), None)
+        advice = f"; its cells are divided by {divided!r}, and must be by commas" if divided else ""
         raise InvalidManifest(
-            f"the manifest's first line must name the column path, or text; it is {','.join(columns)!r}"
+            f"the manifest's first line must name the column path, or text; it is {','.join(columns)!r}{advice}"
         )
-    twice = sorted({column for column in columns if columns.count(column) > 1})
+    twice = sorted({column for column in columns if column and columns.count(column) > 1})
     if twice:
         raise InvalidManifest(f"the manifest names a column twice: {', '.join(twice)}")
 
@@ -92,7 +109,7 @@ def _clip(
 ) -> Clip:
     if None in row or None in row.values():
         raise InvalidManifest(f"line {line} of the manifest has more or fewer cells than the first line")
-    # Lists from a Mac have decomposed letters; a path is the file system's and stays as it is.
+    # Lists from a Mac have decomposed letters.
     cells = {column: unicodedata.normalize("NFC", (value or "").strip()) for column, value in row.items()}
     path = (row.get("path") or "").strip()
     if not (path or cells.get("text")) or "\0" in path:
@@ -112,10 +129,16 @@ def _clip(
     return Clip(
         line=line,
         path=path or f"line {line}",
-        file=folder / path if path else None,
+        file=_find(folder, path) if path else None,
         text=cells.get("text") or None,
         emotion=known[emotion.casefold()] if emotion else None,
         gender=gender.value,
         language=language,
         speaker=cells.get("speaker") or None,
     )
+
+
+def _find(folder: Path, path: str) -> Path:
+    """The file that a path names, whichever way its letters are composed there: Macs and others differ."""
+    forms = (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path))
+    return folder / next((form for form in forms if os.path.exists(folder / form)), path)

@@ -1,7 +1,6 @@
 """Scores of a classifier's probabilities, by scikit-learn.
 
-A clip without a vector is an abstention: its row of probabilities is NaN. It has no confidence, so it is in no bin of
-the reliability diagram, and the risk-coverage curve ends before it. Whether it is also an error, the caller says.
+A clip without a vector is an abstention: its row of probabilities is NaN, and no figure counts it.
 """
 
 from __future__ import annotations
@@ -18,18 +17,24 @@ from maeum.evaluation.transcripts import CONFIDENCE, N_RESAMPLES, SEED, Interval
 from maeum.fusion import Vector
 
 N_BINS = 10
-ABSTAINED = "–"
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """One label's figures; `precision` is 0 when the label was never given."""
+    """One label's figures.
 
-    precision: float
-    recall: float
-    f1: float
+    Attributes:
+        precision: None when the label was never given.
+        recall: None when it is no clip's truth.
+        f1: None when neither.
+        n_clips: whose truth it is.
+    """
+
+    precision: float | None
+    recall: float | None
+    f1: float | None
     n_clips: int
 
 
@@ -47,19 +52,19 @@ class Scores:
     """How well probabilities meet the truth.
 
     Attributes:
-        n_clips: clips with a truth that were scored.
-        n_abstained: clips without a vector, whether they were scored as errors or left out.
+        n_clips: clips with a truth and a vector.
+        n_abstained: clips with a truth alone, which are left out.
         accuracy: share of clips whose most probable label is right.
         macro_f1: mean F1 over the labels that are the truth of some clip.
         uar: mean recall over the same labels, also called balanced accuracy.
         per_label: of every label of the space.
-        confusion: counts, a row per true label and a column per given one; the last column is abstentions.
-        log_loss: mean negative logarithm of the truth's probability, in nats, over clips with a vector.
+        confusion: counts, a row per true label and a column per given one.
+        log_loss: mean negative logarithm of the truth's probability, in nats.
         ece: expected calibration error over ten equal bins of the top probability.
         reliability: the bins that hold a clip.
-        coverage: share of clips answered, most confident first.
+        coverage: share of clips, most confident first.
         risk: share of errors among those.
-        aurc: mean risk over the coverages reached.
+        aurc: mean risk over all coverages.
     """
 
     n_clips: int
@@ -69,65 +74,61 @@ class Scores:
     uar: Interval
     per_label: dict[str, LabelScores]
     confusion: list[list[int]]
-    log_loss: float | None
-    ece: float | None
+    log_loss: float
+    ece: float
     reliability: list[Bin]
     coverage: list[float]
     risk: list[float]
-    aurc: float | None
+    aurc: float
 
 
-def score(
-    labels: Sequence[str], truth: Sequence[str], probabilities: Vector, *, abstention_is_error: bool
-) -> Scores | None:
+def score(labels: Sequence[str], truth: Sequence[str], probabilities: Vector) -> Scores | None:
     """Score probabilities.
 
     Args:
         labels: of the space, in the order of the columns.
         truth: a label per clip.
         probabilities: shape (n_clips, n_labels); rows of NaN where there is no vector.
-        abstention_is_error: count a clip without a vector as wrong; else leave it out.
 
     Returns:
         The scores, or None when no clip is left.
     """
-    true = np.array([labels.index(label) for label in truth], dtype=np.int64)
     answered = np.asarray(np.isfinite(probabilities).all(axis=1))
-    n_abstained = int((~answered).sum())
-    given = np.full(len(true), len(labels), dtype=np.int64)
-    given[answered] = probabilities[answered].argmax(axis=1)
-    if not abstention_is_error:
-        true, given, probabilities = true[answered], given[answered], probabilities[answered]
-        answered = answered[answered]
-    if not len(true):
+    if not answered.any():
         return None
+    true = np.array([labels.index(label) for label in truth], dtype=np.int64)[answered]
+    probabilities = probabilities[answered]
+    given = probabilities.argmax(axis=1)
     precision, recall, f1, support = precision_recall_fscore_support(
-        true, given, labels=range(len(labels)), zero_division=0
+        true, given, labels=range(len(labels)), zero_division=np.nan
     )
-    confusion = confusion_matrix(true, given, labels=range(len(labels) + 1))[:-1]
+    confusion = confusion_matrix(true, given, labels=range(len(labels)))
     accuracy, macro_f1, uar = _intervals(confusion, summary_figures(true, given))
-    right = (true == given)[answered]
-    confidence = probabilities[answered].max(axis=1)
+    right, confidence = true == given, probabilities.max(axis=1)
     ece, bins = reliability(right, confidence)
-    coverage, risk, aurc = risk_coverage(right, confidence, len(true))
+    coverage, risk, aurc = risk_coverage(right, confidence)
     return Scores(
         n_clips=len(true),
-        n_abstained=n_abstained,
+        n_abstained=int((~answered).sum()),
         accuracy=accuracy,
         macro_f1=macro_f1,
         uar=uar,
         per_label={
-            label: LabelScores(float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
+            label: LabelScores(_number(precision[i]), _number(recall[i]), _number(f1[i]), int(support[i]))
             for i, label in enumerate(labels)
         },
         confusion=confusion.tolist(),
-        log_loss=mean_log_loss(true[answered], probabilities[answered]) if answered.any() else None,
+        log_loss=mean_log_loss(true, probabilities),
         ece=ece,
         reliability=bins,
         coverage=coverage,
         risk=risk,
         aurc=aurc,
     )
+
+
+def _number(figure: float) -> float | None:
+    return None if np.isnan(figure) else float(figure)
 
 
 def mean_log_loss(true: Ints, probabilities: Vector) -> float:
@@ -147,15 +148,13 @@ def summary_figures(true: Ints, given: Ints) -> tuple[float, float, float]:
     return float((true == given).mean()), float(f1.mean()), float(recall.mean())
 
 
-def reliability(right: NDArray[np.bool_], confidence: Vector) -> tuple[float | None, list[Bin]]:
-    """Expected calibration error, and the bins behind it; None without a clip.
+def reliability(right: NDArray[np.bool_], confidence: Vector) -> tuple[float, list[Bin]]:
+    """Expected calibration error, and the bins behind it; there is one clip at least.
 
     Args:
         right: whether each answer is right, shape (n,).
         confidence: its probability, shape (n,).
     """
-    if not len(right):
-        return None, []
     # Rounded sums may pass 1 by a hair, which scikit-learn refuses.
     confidence = np.clip(confidence, 0.0, 1.0)
     accuracies, confidences = calibration_curve(right, confidence, n_bins=N_BINS, strategy="uniform", pos_label=True)
@@ -168,42 +167,37 @@ def reliability(right: NDArray[np.bool_], confidence: Vector) -> tuple[float | N
     return sum(one.n_clips * abs(one.accuracy - one.confidence) for one in bins) / len(right), bins
 
 
-def risk_coverage(
-    right: NDArray[np.bool_], confidence: Vector, n_clips: int
-) -> tuple[list[float], list[float], float | None]:
-    """Error rate among the most confident answers, for every share of clips answered.
+def risk_coverage(right: NDArray[np.bool_], confidence: Vector) -> tuple[list[float], list[float], float]:
+    """Error rate among the most confident answers, for every share of them; there is one at least.
 
     Answers of equal confidence come in no order: within them the errors rise evenly.
 
     Args:
         right: whether each answer is right, shape (n,).
         confidence: its probability, shape (n,).
-        n_clips: all clips, those without an answer among them.
 
     Returns:
         Coverages, risks at them, and the mean risk.
     """
-    if not len(right):
-        return [], [], None
     order = np.argsort(-confidence, kind="stable")
     errors = np.concatenate([[0], np.cumsum(~right[order])])
     ends = np.flatnonzero(np.diff(confidence[order], append=-1.0)) + 1
     ranks = np.arange(1, len(right) + 1)
     risks = np.interp(ranks, [0, *ends], errors[[0, *ends]]) / ranks
-    return (ends / n_clips).tolist(), risks[ends - 1].tolist(), float(risks.mean())
+    return (ends / len(right)).tolist(), risks[ends - 1].tolist(), float(risks.mean())
 
 
 def figures_of_counts(confusion: Ints) -> Vector:
     """What `summary_figures` gives, from many confusion matrices at once: 1,000 resamples take no time.
 
     Args:
-        confusion: shape (…, n_labels, n_labels + 1).
+        confusion: shape (…, n_labels, n_labels).
 
     Returns:
         Accuracy, macro-F1 and UAR, shape (3, …).
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    support, given = confusion.sum(axis=-1), confusion[..., :-1].sum(axis=-2)
+    support, given = confusion.sum(axis=-1), confusion.sum(axis=-2)
     present = support > 0
     f1 = 2 * hits / np.maximum(support + given, 1)
     recall = hits / np.maximum(support, 1)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from maeum.assembly import build_fusion
-from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
+from maeum.evaluation.journal import Journal, Prediction, content_of, key_of, recipe
 from maeum.evaluation.manifest import Clip, Manifest, read_manifest
 from maeum.evidence import confidence
 from maeum.fusion import Fusion
@@ -25,11 +26,12 @@ _CLIPS_IN_FLIGHT = 8
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The models that the settings name, read but not loaded."""
+    """The models that the settings name, read but not loaded, and how they are brought together."""
 
     folders: Mapping[ModelKind, ModelFolder]
     fusion: Fusion
     languages: frozenset[str]
+    voice_pooling: Literal["first", "windows"]
 
     @property
     def names(self) -> dict[ModelKind, str]:
@@ -50,7 +52,7 @@ class Models:
         """
         folders = {kind: resolve(kind, settings) for kind in MODEL_KINDS}
         fusion = build_fusion(settings, folders["text"], folders["voice"])
-        return cls(folders, fusion, supported_languages(folders["speech"].path))
+        return cls(folders, fusion, supported_languages(folders["speech"].path), settings.voice_pooling)
 
     def read_manifest(self, path: Path) -> Manifest:
         """Read a manifest whose labels and languages these models know.
@@ -114,13 +116,14 @@ class _Run:
             data = await asyncio.to_thread(_read, clip, self._settings.max_upload_bytes)
         except Exception as error:
             return failure_of(error)
-        key = key_of(self._recipe, data, clip.gender, clip.language if clip.file else "words")
+        content = content_of(data)
+        key = key_of(self._recipe, content, clip.gender, clip.language if clip.file else "words")
         known = self._journal.get(key)
         if known is not None:
             return known
         pipeline = await self._load()
         try:
-            prediction = await _ask(pipeline, data, clip)
+            prediction = await _ask(pipeline, data, content, clip)
         except Exception as error:
             return failure_of(error)
         self._journal.put(key, clip.path, prediction)
@@ -138,13 +141,16 @@ def _read(clip: Clip, max_upload_bytes: int) -> bytes:
     return str(clip.text).encode() if clip.file is None else read_upload(clip.file, max_upload_bytes)
 
 
-async def _ask(pipeline: Pipeline, data: bytes, clip: Clip) -> Prediction:
+async def _ask(pipeline: Pipeline, data: bytes, content: str, clip: Clip) -> Prediction:
     if clip.file is None:
         text = data.decode()
         rows = [good(row) for row in await pipeline.stages.text.run([text])]
-        return Prediction(transcript=text, duration_s=0.0, confidence=None, sentences=tuple(rows), voice=None)
+        return Prediction(
+            content=content, transcript=text, duration_s=0.0, confidence=None, sentences=tuple(rows), voice=None
+        )
     analysis = await pipeline.analyze(data, pipeline.options(clip.gender, clip.language, summary=False))
     return Prediction(
+        content=content,
         transcript=analysis.transcript.text,
         duration_s=analysis.duration_s,
         confidence=confidence(analysis.transcript.segments),

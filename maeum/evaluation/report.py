@@ -48,20 +48,20 @@ _NOTES = """<h2>How to read this</h2>
 <ul class="note">
 <li>Brackets hold 95 % bootstrap intervals over clips (1,000 resamples, a fixed seed). Clips of one speaker are alike,
 so with few speakers the truth is wider.</li>
-<li>CER and WER are edits over the length of all references together, after NFC, with punctuation removed and white
-space folded. CER counts spaces; the second figure leaves them out.</li>
+<li>CER and WER are edits over the length of all references together, after NFC, without punctuation (what divides words
+leaves a space, a decimal point stays) and with white space folded. CER counts spaces; the second figure leaves them
+out.</li>
 <li>Korean labels are scored against the words' vector and the fused Korean one; English labels against the voice's
 vector and the fused one before its projection back. “Projected” is the other modality alone, brought over to these
 labels by the matrices of the fusion: what they cannot tell apart costs it, however well it does on its own labels.
 Without a calibration the words' vector holds votes, which know no doubt; “text, mean” is the mean of the sentences'
 probabilities.</li>
 <li>Where nothing was said there is no text vector: such a clip is an abstention of the text figures, which leave it
-out, and an error of the fused ones, although the service then answers with the voice alone. How often that answer is
-right stands above each table.</li>
+out. The service then answers with the voice alone, and that answer counts among the fused ones; how often it is right
+stands above each table.</li>
 <li>A clip that could not be analysed is in no figure; it is listed below.</li>
 <li>Macro-F1 and UAR (unweighted average recall, balanced accuracy) are means over the labels that some clip truly
-has. ECE uses ten equal bins of the top probability. AURC is the mean risk of the risk-coverage curve. ECE, log loss and
-AURC are over clips with a vector.</li>
+has. ECE uses ten equal bins of the top probability. AURC is the mean risk of the risk-coverage curve.</li>
 </ul>"""
 
 
@@ -86,7 +86,7 @@ def interval(figure: Interval) -> str:
 
 
 def number(figure: float | None) -> str:
-    """A figure with three decimals, or a dash."""
+    """A figure with three decimals; a dash where there is none."""
     return "–" if figure is None else f"{figure:.3f}"
 
 
@@ -104,6 +104,7 @@ def _facts(evaluation: Evaluation) -> str:
             ["clips", f"{len(evaluation.outcomes)}, of which {n_failed} could not be analysed"],
             *([f"{kind} model", name] for kind, name in evaluation.models.items()),
             ["calibration", evaluation.calibration or "none: the reference's formula"],
+            *([["note", note] for note in evaluation.notes]),
             ["maeum", maeum.__version__],
         ],
         "words",
@@ -166,7 +167,7 @@ def _emotions(space: Space, scores: EmotionScores) -> str:
 
 def _labels(name: str, labels: Sequence[str], scores: Scores) -> str:
     rows = [
-        [label, f"{one.n_clips}", number(one.precision), number(one.recall), number(one.f1)]
+        [label, f"{one.n_clips}", *map(number, (one.precision, one.recall, one.f1))]
         for label, one in scores.per_label.items()
     ]
     return "\n".join(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -54,8 +54,8 @@ class EmotionScores:
 
     Attributes:
         labels: of the space.
-        n_without_speech: clips where nothing was said. They have no text vector: `text` leaves them out, and they
-            are errors of `fused`, although the service answers with the voice alone.
+        n_without_speech: clips where nothing was said. They have no text vector: `text` leaves them out, and `fused`
+            is the voice alone.
         n_right_by_voice_alone: those of them where that answer is right.
         by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes), `voice,
             projected` and `fused` for Korean labels, `text, projected`, `voice` and `fused` for English ones; None
@@ -70,11 +70,22 @@ class EmotionScores:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """All that a report says; `outcomes` holds every clip, in the manifest's order."""
+    """All that a report says.
+
+    Attributes:
+        manifest: name of the file.
+        models: how answers name them.
+        calibration: what was applied, or None.
+        notes: what makes the figures seem better than they are.
+        outcomes: every clip, in the manifest's order.
+        transcripts: scores, or None without a reference.
+        emotions: scores of each space that has a truth.
+    """
 
     manifest: str
     models: dict[str, str]
     calibration: str | None
+    notes: tuple[str, ...]
     outcomes: tuple[Judged | FailedClip, ...]
     transcripts: TranscriptScores | None
     emotions: dict[Space, EmotionScores]
@@ -96,6 +107,7 @@ class Evaluation:
             "manifest": self.manifest,
             "models": self.models,
             "calibration": self.calibration,
+            "notes": self.notes,
             "n_clips": len(self.outcomes),
             "n_failed": len(self.failed),
             "failed": [{"path": one.clip.path, "code": one.code, "message": one.message} for one in self.failed],
@@ -136,6 +148,7 @@ def judge(
         manifest=manifest.name,
         models={str(kind): name for kind, name in models.names.items()},
         calibration=None if calibration is None else f"{calibration.fusion}, fitted on {calibration.space} labels",
+        notes=tuple(_notes(judged, calibration)),
         outcomes=tuple(all_in_order),
         transcripts=score_transcripts(
             [str(one.clip.text) for one in heard],
@@ -144,6 +157,17 @@ def judge(
         ),
         emotions={space: found for space, found in scores.items() if found is not None},
     )
+
+
+def _notes(judged: Sequence[Judged], calibration: Calibration | None) -> Iterator[str]:
+    contents = [one.prediction.content for one in judged]
+    n_repeated = len(contents) - len(set(contents))
+    if n_repeated:
+        yield f"{n_repeated} of {len(contents)} clips repeat another's content: intervals are too narrow"
+    fitted_on = set(calibration.fit.contents if calibration is not None and calibration.fit is not None else ())
+    n_seen = sum(one in fitted_on for one in contents)
+    if n_seen:
+        yield f"the calibration was fitted on {n_seen} of these {len(contents)} clips: what it changes is flattered"
 
 
 def _score_space(
@@ -165,16 +189,12 @@ def _score_space(
     else:
         answers = np.array([one.emotions.english for one in labelled])
         alone = {"text, projected": text, "voice": voice}
-    by_voice_alone = [labels[top] for top in answers[~spoken].argmax(axis=1)]
-    truth_unspoken = [label for label, is_spoken in zip(truth, spoken, strict=True) if not is_spoken]
+    given = [labels[top] for top in answers.argmax(axis=1)]
     return EmotionScores(
         labels=labels,
         n_without_speech=int((~spoken).sum()),
-        n_right_by_voice_alone=sum(map(str.__eq__, truth_unspoken, by_voice_alone)),
-        by_modality={
-            **{name: score(labels, truth, rows, abstention_is_error=False) for name, rows in alone.items()},
-            "fused": score(labels, truth, np.where(spoken[:, np.newaxis], answers, np.nan), abstention_is_error=True),
-        },
+        n_right_by_voice_alone=sum(map(str.__eq__, *(np.array(side)[~spoken] for side in (truth, given)))),
+        by_modality={name: score(labels, truth, rows) for name, rows in (alone | {"fused": answers}).items()},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,9 +49,21 @@ class TranscriptScores:
     risk: list[float]
 
 
+# U+FF01 to U+FF5E are ASCII's letters, digits and signs at the width of a Hangul syllable.
+_TO_HALF_WIDTH = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
+_BETWEEN_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_BETWEEN_WORDS = re.compile(r"(?<!\d)\.|\.(?!\d)|[,;:!?…·/、。]")
+
+
 def normalise_text(text: str) -> str:
-    """Prepare a text for comparison: NFC, punctuation removed, runs of white space folded to one space, stripped."""
-    kept = (char for char in unicodedata.normalize("NFC", text) if not unicodedata.category(char).startswith("P"))
+    """Prepare a text for comparison.
+
+    NFC; letters and digits of full width become ASCII's. Punctuation vanishes; what divides words or sentences leaves a
+    space, but a decimal point stays and the comma of 1,000 leaves nothing. White space is folded, ends are stripped.
+    """
+    text = unicodedata.normalize("NFC", text).translate(_TO_HALF_WIDTH)
+    text = _BETWEEN_WORDS.sub(" ", _BETWEEN_THOUSANDS.sub("", text))
+    kept = (char for char in text if char == "." or not unicodedata.category(char).startswith("P"))
     return " ".join("".join(kept).split())
 
 

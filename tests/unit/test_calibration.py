@@ -26,6 +26,8 @@ def calibration(**changes: Any) -> Calibration:
     facts: dict[str, Any] = {
         "space": "korean",
         "models": NAMES,
+        "projection": Projection().identity(),
+        "voice_pooling": "first",
         "text_labels": KO_LABELS,
         "voice_labels": EN_LABELS,
         "text_temperature": 1.5,
@@ -166,7 +168,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"version": 2}, "version"),
+        ({"version": 1}, "run `maeum calibrate` again"),
         ({"text_temperature": 0}, "text_temperature"),
         ({"voice_temperature": float("nan")}, "voice_temperature"),
         ({"text_weight": 0, "voice_weight": 0}, "both be 0"),
@@ -206,12 +208,30 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_it_fits_only_the_models_it_was_fitted_for() -> None:
     fitted = calibration(stacked=stacked(KO_LABELS))
-    fitted.check_fits(FUSION, NAMES)
+    fitted.check_fits(FUSION, NAMES, "first")
     with pytest.raises(InvalidConfiguration, match=r"text model embedded:text, not for folder:mine.*maeum calibrate"):
-        fitted.check_fits(FUSION, {**NAMES, "text": "folder:mine"})
+        fitted.check_fits(FUSION, {**NAMES, "text": "folder:mine"}, "first")
     with pytest.raises(InvalidConfiguration, match="labels of the text model: 슬픔"):
-        fitted.check_fits(Fusion(Projection(), KO_LABELS[:5], EN_LABELS), NAMES)
+        fitted.check_fits(Fusion(Projection(), KO_LABELS[:5], EN_LABELS), NAMES, "first")
     with pytest.raises(InvalidConfiguration, match="labels of the voice model: SURPRISE"):
-        fitted.check_fits(Fusion(Projection(), KO_LABELS, EN_LABELS[:5]), NAMES)
+        fitted.check_fits(Fusion(Projection(), KO_LABELS, EN_LABELS[:5]), NAMES, "first")
     with pytest.raises(InvalidConfiguration, match="labels of the stacked fusion: ANGRY"):
-        calibration(stacked=stacked(("ANGRY", "기쁨"))).check_fits(FUSION, NAMES)
+        calibration(stacked=stacked(("ANGRY", "기쁨"))).check_fits(FUSION, NAMES, "first")
+
+
+def test_it_fits_only_the_pooling_and_the_projection_it_was_fitted_under() -> None:
+    fitted = calibration()
+    with pytest.raises(InvalidConfiguration, match="voice pooling first, not for windows"):
+        fitted.check_fits(FUSION, NAMES, "windows")
+    matrix = np.array(Projection().ko_to_en)
+    matrix[0, 4] = 0.5
+    other = Projection(ko_to_en=tuple(map(tuple, matrix.tolist())))
+    with pytest.raises(InvalidConfiguration, match=f"the projection {Projection().identity()}, not for"):
+        fitted.check_fits(Fusion(other, KO_LABELS, EN_LABELS), NAMES, "first")
+
+
+def test_the_same_files_in_another_folder_are_the_same_model() -> None:
+    fitted = calibration(models={**NAMES, "text": "folder:here sha256:0123456789ab"})
+    fitted.check_fits(FUSION, {**NAMES, "text": "folder:there sha256:0123456789ab"}, "first")
+    with pytest.raises(InvalidConfiguration, match="text model folder:here"):
+        fitted.check_fits(FUSION, {**NAMES, "text": "folder:here sha256:ba9876543210"}, "first")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ MODELS = Models(
     {kind: resolve(kind, Settings()) for kind in MODEL_KINDS},
     Fusion(Projection(), KO_LABELS, EN_LABELS),
     frozenset({"ko"}),
+    "first",
 )
+
+
+def prediction(content: str, text: tuple[float, ...] | None, voice: tuple[float, ...]) -> Prediction:
+    sentences = () if text is None else (text,)
+    confidence = 0.9 if sentences else None
+    return Prediction(
+        content=content, transcript="말", duration_s=1, confidence=confidence, sentences=sentences, voice=voice
+    )
 
 
 def spoken(
@@ -41,7 +51,7 @@ def spoken(
         sure = tuple(soften(vector, 1 / sharpness).tolist())
         blank = tuple(rng.dirichlet(np.full(6, 50.0)).tolist())
         text, voice = (sure, blank) if labels == KO_LABELS else (blank, sure)
-        predictions.append(Prediction(transcript="말", duration_s=1, confidence=0.9, sentences=(text,), voice=voice))
+        predictions.append(prediction(str(number), text, voice))
     return clips, predictions
 
 
@@ -55,7 +65,7 @@ def test_the_temperature_that_spoilt_the_probabilities_is_found(labels: tuple[st
     assert found.models == MODELS.identities
     assert found.fit is not None
     assert found.fit.quality["weights"].log_loss < found.fit.quality["fixed"].log_loss
-    found.check_fits(MODELS.fusion, MODELS.identities)
+    found.check_fits(MODELS.fusion, MODELS.identities, "first")
 
 
 def test_the_fusion_with_the_lower_log_loss_is_chosen_and_named() -> None:
@@ -80,7 +90,7 @@ def test_the_fusion_with_the_lower_log_loss_is_chosen_and_named() -> None:
 def test_what_cannot_be_used_is_left_out() -> None:
     clips, predictions = spoken(KO_LABELS, 100)
     predictions[0] = Failure("empty_audio", "nothing there")
-    predictions[1] = Prediction(transcript="", duration_s=1, confidence=None, sentences=(), voice=(1.0, 0, 0, 0, 0, 0))
+    predictions[1] = prediction("1", None, (1.0, 0, 0, 0, 0, 0))
     clips[2] = Clip(4, "2.wav", Path("2.wav"))
     found = calibrate(clips, predictions, MODELS).fit
     assert found is not None
@@ -96,10 +106,60 @@ def test_speakers_are_kept_apart() -> None:
     assert found.n_folds == 3
 
 
+def test_a_clip_that_is_listed_often_is_never_on_both_sides() -> None:
+    """Labels without any connection to the clips, each clip listed six times: nothing can be learnt."""
+    rng = np.random.default_rng(1)
+    clips: list[Clip] = []
+    predictions: list[Prediction | Failure] = []
+    for number in range(60):
+        text, voice = (tuple(rng.dirichlet(np.full(6, 0.3)).tolist()) for _ in range(2))
+        clip = Clip(number + 2, f"{number}.wav", Path(f"{number}.wav"), emotion=("기쁨", "슬픔")[number % 2])
+        clips += [clip] * 6
+        predictions += [prediction(str(number), text, voice)] * 6
+    found = calibrate(clips, predictions, MODELS).fit
+    assert found is not None
+    assert found.quality["stacked"].accuracy < 0.65
+    assert len(found.contents) == 60
+
+
+def test_a_label_of_one_speaker_is_named() -> None:
+    clips, predictions = spoken(KO_LABELS, 300, speakers=3)
+    clips = [replace(clip, speaker="speaker 0") if clip.emotion == "상처" else clip for clip in clips]
+    found = calibrate(clips, predictions, MODELS).fit
+    assert found is not None
+    assert [one for one in found.warnings if one.startswith("all that is 상처 comes from one speaker")]
+
+
+def test_a_temperature_at_its_bound_is_named() -> None:
+    clips, predictions = spoken(KO_LABELS, 300)
+    rng = np.random.default_rng(5)
+    noise = [tuple(np.eye(6)[rng.integers(6)].tolist()) for _ in clips]
+    predictions = [
+        prediction(one.content, one.sentences[0], voice)
+        for one, voice in zip(predictions, noise, strict=True)
+        if isinstance(one, Prediction)
+    ]
+    found = calibrate(clips, predictions, MODELS)
+    assert found.fit is not None
+    assert found.voice_temperature > 19
+    assert [one for one in found.fit.warnings if "temperature of voice is at its bound of 20" in one]
+    assert not [one for one in found.fit.warnings if "temperature of text" in one]
+
+
+def test_few_clips_are_a_trial() -> None:
+    def warnings(n_clips: int) -> list[str]:
+        found = calibrate(*spoken(KO_LABELS, n_clips), MODELS).fit
+        assert found is not None
+        return [one for one in found.warnings if "take this for a trial" in one]
+
+    assert warnings(60)
+    assert not warnings(600)
+
+
 def test_two_labels_are_enough() -> None:
     clips, predictions = spoken(KO_LABELS, 200)
     pairs = [pair for pair in zip(clips, predictions, strict=True) if pair[0].emotion in ("기쁨", "슬픔")]
-    found = calibrate([clip for clip, _ in pairs], [prediction for _, prediction in pairs], MODELS)
+    found = calibrate([clip for clip, _ in pairs], [outcome for _, outcome in pairs], MODELS)
     assert found.stacked is not None
     assert found.stacked.labels == ("기쁨", "슬픔")
 
@@ -108,11 +168,11 @@ def test_fusion_that_would_never_answer_a_label_is_not_chosen() -> None:
     clips, predictions = spoken(KO_LABELS, 300)
     reverse = dict(zip(KO_LABELS, KO_LABELS[::-1], strict=True))  # which only the regression can learn
     pairs = [
-        (Clip(clip.line, clip.path, clip.file, emotion=reverse[str(clip.emotion)]), prediction)
-        for clip, prediction in zip(clips, predictions, strict=True)
+        (Clip(clip.line, clip.path, clip.file, emotion=reverse[str(clip.emotion)]), outcome)
+        for clip, outcome in zip(clips, predictions, strict=True)
         if clip.emotion != "상처"
     ]
-    found = calibrate([clip for clip, _ in pairs], [prediction for _, prediction in pairs], MODELS)
+    found = calibrate([clip for clip, _ in pairs], [outcome for _, outcome in pairs], MODELS)
     assert found.fit is not None
     assert found.fit.quality["stacked"].log_loss < found.fit.quality["weights"].log_loss
     assert found.fusion == "weights"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from maeum.errors import InvalidManifest
-from maeum.evaluation.journal import Journal, Prediction, key_of, recipe
+from maeum.evaluation.journal import Journal, Prediction, content_of, key_of, recipe
 from maeum.models import ModelFolder
 from maeum.settings import PROJECT_DIR, ModelKind, Settings
 
 PREDICTION = Prediction(
-    transcript="안녕", duration_s=1.25, confidence=0.9, sentences=((0.1, 0.9),), voice=(1 / 3, 2 / 3)
+    content="0123", transcript="안녕", duration_s=1.25, confidence=0.9, sentences=((0.1, 0.9),), voice=(1 / 3, 2 / 3)
 )
 
 
@@ -69,11 +69,11 @@ def test_bytes_options_and_models_make_the_key() -> None:
     keys = {
         key_of(*facts)
         for facts in (
-            ("models", b"bytes", "MALE", "ko"),
-            ("models", b"bytes", "FEMALE", "ko"),
-            ("models", b"bytes", "MALE", "en"),
-            ("models", b"other", "MALE", "ko"),
-            ("others", b"bytes", "MALE", "ko"),
+            ("models", content_of(b"bytes"), "MALE", "ko"),
+            ("models", content_of(b"bytes"), "FEMALE", "ko"),
+            ("models", content_of(b"bytes"), "MALE", "en"),
+            ("models", content_of(b"other"), "MALE", "ko"),
+            ("others", content_of(b"bytes"), "MALE", "ko"),
         )
     }
     assert len(keys) == 5

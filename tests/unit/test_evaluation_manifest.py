@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -31,11 +32,27 @@ def test_every_column_is_read(tmp_path: Path) -> None:
     assert manifest.ignored_columns == ("note",)
 
 
-def test_decomposed_letters_mean_the_same_but_in_a_path(tmp_path: Path) -> None:
+def test_decomposed_letters_mean_the_same(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "path,text,emotion,speaker\n일기.wav,안녕,기쁨,화자\n")
     (clip,) = read(tmp_path, decomposed).clips
     assert (clip.text, clip.emotion, clip.speaker) == ("안녕", "기쁨", "화자")
     assert clip.file == tmp_path / unicodedata.normalize("NFD", "일기.wav")
+
+
+@pytest.mark.parametrize(("on_disk", "in_the_list"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_file_is_found_however_its_letters_are_composed(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], in_the_list: Literal["NFC", "NFD"]
+) -> None:
+    file = tmp_path / unicodedata.normalize(on_disk, "일기.wav")
+    file.touch()
+    (clip,) = read(tmp_path, unicodedata.normalize(in_the_list, "path\n일기.wav\n")).clips
+    assert clip.file == file
+
+
+def test_what_a_spreadsheet_adds_is_overlooked(tmp_path: Path) -> None:
+    manifest = read(tmp_path, "path,emotion,,\na.wav,기쁨,,\n,,,\n,,,\n")
+    assert [clip.path for clip in manifest.clips] == ["a.wav"]
+    assert manifest.ignored_columns == ()
 
 
 def test_only_a_path_is_needed(tmp_path: Path) -> None:
@@ -55,8 +72,11 @@ def test_only_a_path_is_needed(tmp_path: Path) -> None:
         ("path,emotion\na.wav,기쁨\nb.wav,joy\n", "line 3 of the manifest: the emotion 'joy' is none of 기쁨"),
         ("path,gender\na.wav,X\n", "line 2 of the manifest: gender must be"),
         ("path,lang\na.wav,de\n", "does not transcribe 'de'"),
-        ('path\n"a.wav\n', "cannot be read"),
-        (b"path\n\xff\xfe\n", "cannot be read"),
+        ('path\na.wav\n"b.wav\n', "cannot be read: line 3"),
+        ("path,emotion\na.wav,기쁨\n\nb.wav,joy\n", "line 4 of the manifest: the emotion"),
+        ("path;emotion\na.wav;기쁨\n", "divided by ';', and must be by commas"),
+        ("path,emotion\na.wav,기쁨\n".encode("cp949"), "not UTF-8: save it as such"),
+        ("path,emotion\na.wav,기쁨\n".encode("utf-16"), "not UTF-8: save it as such"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: str | bytes, named: str) -> None:

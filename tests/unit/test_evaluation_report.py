@@ -10,22 +10,28 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from maeum.evaluation.calibrate import calibrate
 from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
 from maeum.evaluation.run import Evaluation, judge, write_report
 from maeum.fusion import EN_LABELS, KO_LABELS
 from maeum.stages import Failure
-from tests.unit.test_evaluation_calibrate import MODELS
+from tests.unit.test_evaluation_calibrate import MODELS, spoken
 
 ROW = np.full(6, 0.02) + np.eye(6) * 0.88
 HOSTILE = '<script src="http://example.org/x.js">'
 
 
-def heard(text: str | None, voice: int | None, said: str = "말") -> Prediction:
+def heard(text: str | None, voice: int | None, said: str = "말", content: str = "") -> Prediction:
     sentences = () if text is None else (tuple(ROW[KO_LABELS.index(text)].tolist()),)
     voices = None if voice is None else tuple(ROW[voice].tolist())
     return Prediction(
-        transcript=said, duration_s=2.0, confidence=0.8 if sentences else None, sentences=sentences, voice=voices
+        content=content,
+        transcript=said,
+        duration_s=2.0,
+        confidence=0.8 if sentences else None,
+        sentences=sentences,
+        voice=voices,
     )
 
 
@@ -70,10 +76,10 @@ def test_korean_labels_meet_the_words_and_the_fused_vector(evaluation: Evaluatio
     text, fused = korean.by_modality["text"], korean.by_modality["fused"]
     assert text is not None
     assert fused is not None
-    # The silent clip is no text, and an error of the fusion although the voice is right.
+    # The silent clip is no text; the service answers with its voice, which is right.
     assert (text.n_clips, text.n_abstained, text.accuracy.value) == (2, 1, 0.5)
-    assert (fused.n_clips, fused.n_abstained) == (3, 1)
-    assert fused.accuracy.value == pytest.approx(1 / 3)
+    assert (fused.n_clips, fused.n_abstained) == (3, 0)
+    assert fused.accuracy.value == pytest.approx(2 / 3)
     assert (korean.n_without_speech, korean.n_right_by_voice_alone) == (1, 1)
 
 
@@ -248,3 +254,19 @@ def test_an_english_label_of_words_only_is_left_out_of_the_voices_figures() -> N
     assert scores["voice"] is not None
     assert scores["fused"] is not None
     assert (scores["voice"].n_clips, scores["fused"].n_clips) == (1, 2)
+
+
+def test_clips_that_are_listed_twice_and_those_of_the_calibration_are_named(tmp_path: Path) -> None:
+    clips, predictions = spoken(KO_LABELS, 60)
+    calibration = calibrate(clips, predictions, MODELS)
+    repeated = [*predictions, predictions[0]]
+    found = judge(Path("clips.csv"), [*clips, clips[0]], repeated, MODELS, calibration)
+    assert found.notes == (
+        "1 of 61 clips repeat another's content: intervals are too narrow",
+        "the calibration was fitted on 61 of these 61 clips: what it changes is flattered",
+    )
+    write_report(found, MODELS, tmp_path)
+    assert "fitted on 61 of these 61" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["notes"] == list(found.notes)
+    others = [heard("기쁨", JOY, content="another"), heard("기쁨", JOY, content="and another")]
+    assert judge(Path("clips.csv"), CLIPS[:2], others, MODELS, calibration).notes == ()
