@@ -30,11 +30,12 @@ from maeum.batching import batching_stages
 from maeum.cores import one_blas_thread
 from maeum.errors import MaeumError, MalformedForm, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
 from maeum.features import N_FRAMES
-from maeum.form import read_form
+from maeum.form import largest_upload, read_form
 from maeum.logs import PROBES, RequestLog
 from maeum.memory import give_back_large_memory, loading
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
+from maeum.room import UploadRoom
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem
@@ -106,6 +107,7 @@ class Maeum:
             self._pipeline = build_pipeline(_settings, stages)
         self._models_answered = False
         self._in_flight = 0
+        self._uploads = UploadRoom(max(_settings.max_uploads_bytes, largest_upload(_settings.max_upload_bytes)))
 
     @bentoml.api(route="/bentoml/analyze", input_spec=AnalyzeInput)
     async def analyze(self, file: Any, **_: Any) -> AnalysisBody:
@@ -132,10 +134,11 @@ class Maeum:
         self._in_flight += 1
         try:
             async with asyncio.timeout(_settings.request_timeout_s):
-                form = await read_form(request, _settings.max_upload_bytes, contract=contract)
-                analysis = self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
-                del form  # the pipeline alone holds the upload, and can let it go once it is decoded
-                return await _unless_gone(request, analysis)
+                with self._uploads.share() as take:
+                    form = await read_form(request, _settings.max_upload_bytes, take, contract=contract)
+                    analysis = self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
+                    del form  # the pipeline alone holds the upload, and can let it go once it is decoded
+                    return await _unless_gone(request, analysis)
         except TimeoutError as error:
             raise StageTimeout(f"the request took longer than {_settings.request_timeout_s:g} s") from error
         finally:

@@ -133,7 +133,7 @@ class StageFailed(MaeumError):
 
 
 class StageOverloaded(MaeumError):
-    """A model stage has more work than it can do in time; try again later."""
+    """There is more work than can be done in time, or more uploads than there is memory for; try again later."""
 
     code = "overloaded"
     status = 503

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,11 +14,13 @@ from starlette.requests import ClientDisconnect, Request
 
 from maeum.errors import InvalidField, MalformedForm, NoFile, UploadTimeout, UploadTooLarge
 
+_MAX_BASELINE_BYTES = 16 * 1024
 # Room for boundaries, headers and the small fields around the file.
 _ENVELOPE_BYTES = 64 * 1024
-_MAX_BASELINE_BYTES = 16 * 1024
-# Longer than a phone takes from one cell to the next. A half-sent upload holds a place that others wait for.
+# Longer than a phone takes from one cell to the next, and slower than any. A half-sent upload holds a place that others
+# wait for: a byte now and then must not keep it.
 _IDLE_TIMEOUT_S = 30.0
+_IDLE_BYTES = 4 * 1024
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -60,37 +62,47 @@ class _Parser(MultiPartParser):
             file.close()
 
 
-async def read_form(request: Request, max_upload_bytes: int, *, contract: bool = False) -> AnalyzeForm:
+def largest_upload(max_upload_bytes: int) -> int:
+    """Bytes in the largest request that is read, whose file has `max_upload_bytes`."""
+    return max_upload_bytes + _ENVELOPE_BYTES
+
+
+async def read_form(
+    request: Request, max_upload_bytes: int, take: Callable[[int], None] = lambda n: None, *, contract: bool = False
+) -> AnalyzeForm:
     """Read `file` and the optional fields of `AnalyzeForm`, counting bytes while they arrive.
 
     Args:
         request: a POST whose body was not read yet.
         max_upload_bytes: largest accepted file in bytes.
+        take: told how many bytes have arrived each time some do; what it raises ends the reading.
         contract: read the fields that the original's route knows, and no others.
 
     Raises:
         NoFile: no multipart form, or no file in its field `file`.
         UploadTooLarge: more bytes than allowed, announced or sent.
-        UploadTimeout: no byte arrived for 30 s.
+        UploadTimeout: 30 s went by without 4 KB, or the end.
         MalformedForm: the body is no valid multipart form, or breaks off.
         InvalidField: `summary` is no truth value, or a text field other than `baseline` came as a file.
     """
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
         raise NoFile("send the audio as multipart/form-data in the field 'file'")
-    limit = max_upload_bytes + _ENVELOPE_BYTES
+    limit = largest_upload(max_upload_bytes)
     announced = request.headers.get("content-length", "")
     # int() refuses thousands of digits; no length has more than 18.
     if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit):
         raise _too_large(max_upload_bytes)
     try:
         async with asyncio.timeout(_IDLE_TIMEOUT_S) as idle:
-            body = _counted(request, limit, max_upload_bytes, idle)
+            body = _counted(request, limit, max_upload_bytes, take, idle)
             parser = _Parser(request.headers, body, max_files=4, max_fields=16)
             parser.spool_max_size = limit  # audio stays in memory: transcripts and voices are private
             form = await parser.parse()
     except TimeoutError as error:
-        raise UploadTimeout(f"no byte of the upload arrived for {_IDLE_TIMEOUT_S:.0f} s") from error
+        raise UploadTimeout(
+            f"the upload stopped: less than {_IDLE_BYTES // 1024} KB of it arrived in {_IDLE_TIMEOUT_S:.0f} s"
+        ) from error
     except (MultiPartException, UnicodeError, KeyError) as error:
         raise MalformedForm("the body is no valid multipart form") from error
     except ClientDisconnect as error:
@@ -151,15 +163,18 @@ def _text(form: FormData, name: str, default: str) -> str:
 
 
 async def _counted(
-    request: Request, limit: int, max_upload_bytes: int, idle: asyncio.Timeout
+    request: Request, limit: int, max_upload_bytes: int, take: Callable[[int], None], idle: asyncio.Timeout
 ) -> AsyncGenerator[bytes, None]:
     loop = asyncio.get_running_loop()
-    received = 0
+    received = seen = 0
     async for chunk in request.stream():
-        idle.reschedule(loop.time() + _IDLE_TIMEOUT_S)
         received += len(chunk)
         if received > limit:
             raise _too_large(max_upload_bytes)
+        if received - seen >= _IDLE_BYTES:
+            idle.reschedule(loop.time() + _IDLE_TIMEOUT_S)
+            seen = received
+        take(len(chunk))
         yield chunk
 
 

@@ -49,7 +49,7 @@ class RequestLog:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] == "lifespan" or scope["path"] in PROBES:
             await self._app(scope, receive, send)
             return
         start = time.perf_counter()
@@ -60,9 +60,11 @@ class RequestLog:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+            elif message["type"] == "websocket.close":  # no upgrade is ever accepted
+                status = int(HTTPStatus.FORBIDDEN)
             await send(message)
 
         try:
@@ -71,7 +73,7 @@ class RequestLog:
             _log.info(
                 "request_id=%s method=%s path=%s status=%d ms=%.1f",
                 request_id,
-                scope["method"],
+                scope.get("method", "WEBSOCKET"),
                 path,
                 status,
                 (time.perf_counter() - start) * 1000,

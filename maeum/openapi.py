@@ -75,7 +75,7 @@ def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, 
         413: "More bytes or seconds than allowed",
         422: "Empty or undecodable audio, or a field with a wrong value",
         500: "A model failed on this recording",
-        503: "More work than can be done in time",
+        503: "More work than can be done in time, or more uploads than there is memory for",
         504: "Not done within the deadline",
     }
     return {

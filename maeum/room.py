@@ -1,13 +1,17 @@
-"""Limited amounts that requests share: bytes of decoded sound, and decoders at work."""
+"""Limited amounts that requests share: bytes of uploads and of decoded sound, and decoders at work."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from maeum.cores import available_cores
+from maeum.errors import StageOverloaded
+
+DEFAULT_UPLOADS_BYTES = 1024 * 1024 * 1024
+"""40 files of the largest size that is accepted by default."""
 
 DEFAULT_SOUND_BYTES = 512 * 1024 * 1024
 """2 h 20 min of sound at 16 kHz in float32."""
@@ -64,6 +68,38 @@ class Room:
                 self._free -= amount
                 turn.set_result(None)
             self._waiting.popleft()
+
+
+class UploadRoom:
+    """So many bytes of uploads at a time; who finds too little is refused, since waiting would take memory, too.
+
+    Args:
+        n_bytes: all there is.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        self._free = n_bytes
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """One request's share, as a function that takes more bytes; all are given back after the block.
+
+        Raises:
+            StageOverloaded: from the function, when there are not as many.
+        """
+        taken = 0
+
+        def take(n_bytes: int) -> None:
+            nonlocal taken
+            if n_bytes > self._free:
+                raise StageOverloaded("other uploads take all the memory that there is for them; try again later")
+            self._free -= n_bytes
+            taken += n_bytes
+
+        try:
+            yield take
+        finally:
+            self._free += taken
 
 
 class SoundRoom:

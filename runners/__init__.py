@@ -7,6 +7,7 @@ from runners.base import (
     keep_sockets_until_the_end,
     leave_deadlines_to_us,
     trace_only_for_an_exporter,
+    write_no_traces_for_clients_errors,
 )
 from runners.speech import SpeechRunner
 from runners.text import TextRunner
@@ -14,6 +15,7 @@ from runners.voice import VoiceRunner
 
 keep_sockets_until_the_end()
 leave_deadlines_to_us()
+write_no_traces_for_clients_errors()
 ask_runners_ourselves()
 dispatch_to_every_thread()
 trace_only_for_an_exporter()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import math
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import Any, Generic, TypeVar
 
 import psutil
@@ -26,6 +29,7 @@ _log = logging.getLogger("maeum.runners")
 
 log_to_stderr()
 
+_LONGEST_BATCH_S = 120  # at least, whatever requests may take: on a slow machine a batch of long clips does
 _STOP_TIMEOUT_S = 5.0
 _STOP_POLL_S = 0.1
 TIMEOUT_S = math.ceil(get_settings().request_timeout_s)
@@ -86,6 +90,25 @@ def leave_deadlines_to_us() -> None:
     middleware.__call__ = hand_on
 
 
+def write_no_traces_for_clients_errors() -> None:
+    """Write a line instead of a stack trace for what a client did wrong."""
+    import _bentoml_impl.server.app as server  # type: ignore[import-untyped]
+    from bentoml.exceptions import BentoMLException
+    from pydantic import ValidationError
+
+    log_exception = server.log_exception
+
+    def log(request: Any, exc_info: Any = True) -> None:
+        error = sys.exception()
+        status = getattr(error, "error_code", HTTPStatus.BAD_REQUEST)
+        if isinstance(error, BentoMLException | ValidationError) and status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            _log.warning("event=bad_request status=%d error=%s", status, type(error).__name__)
+        else:
+            log_exception(request, exc_info)
+
+    server.log_exception = log
+
+
 def ask_runners_ourselves() -> None:
     """Take the runners out of BentoML's readiness, which raises when one of them cannot be reached."""
     from bentoml._internal.configuration.containers import BentoMLContainer
@@ -112,7 +135,7 @@ def keep_sockets_until_the_end() -> None:
 
 def dispatch_to_every_thread() -> None:
     """Let BentoML's dispatcher have as many batches under way as a service has `threads`: on its own it has one."""
-    from _bentoml_impl.server.app import ServiceAppFactory  # type: ignore[import-untyped]
+    from _bentoml_impl.server.app import ServiceAppFactory
     from bentoml._internal.marshal.dispatcher import NonBlockSema
 
     factory: Any = ServiceAppFactory
@@ -190,8 +213,45 @@ def _service_runs() -> bool:
     return False
 
 
+class Watchdog:
+    """Ends the process when a batch takes too long, so that the server starts it again: a model may hang for ever.
+
+    The timer is a thread of faulthandler's, which needs no interpreter lock and first writes where every thread is. A
+    process has one such timer, and so room for one watchdog.
+
+    Args:
+        longest_s: that a batch may take.
+    """
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._lock = threading.Lock()
+        self._ends_s: list[float] = []
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch over one batch; several may be under way."""
+        end_s = time.monotonic() + self._longest_s
+        try:
+            with self._lock:
+                self._ends_s.append(end_s)
+                self._wind_up()
+            yield
+        finally:
+            with self._lock:
+                self._ends_s.remove(end_s)
+                self._wind_up()
+
+    def _wind_up(self) -> None:
+        if self._ends_s:
+            left_s = max(min(self._ends_s) - time.monotonic(), 0.001)
+            faulthandler.dump_traceback_later(left_s, exit=True)
+        else:
+            faulthandler.cancel_dump_traceback_later()
+
+
 class BatchWorker(Generic[Result]):
-    """Runs batches of one model, keeps bad items apart, and counts.
+    """Runs batches of one model, keeps bad items apart, and counts. A batch that hangs ends the process.
 
     Args:
         stage: name of the runner in `/metrics` and in failures.
@@ -200,6 +260,7 @@ class BatchWorker(Generic[Result]):
 
     def __init__(self, stage: str, engine: Callable[[Any], list[Result | Failure]]) -> None:
         outlive_the_service()
+        self._watchdog = Watchdog(max(2 * TIMEOUT_S, _LONGEST_BATCH_S))  # readiness and liveness have said so by then
         # Imported here: BentoML sets prometheus' multiprocess folder after this module is imported.
         from prometheus_client import Counter, Histogram
 
@@ -221,7 +282,8 @@ class BatchWorker(Generic[Result]):
     def run(self, items: Any) -> list[Result | Failure]:
         """Compute one result per item of `items` (a list, or an array along axis 0), in order; never raises."""
         start = time.perf_counter()
-        results = run_isolated(self._stage, lambda part: self._engine(items[part]), len(items))
+        with self._watchdog.watching():
+            results = run_isolated(self._stage, lambda part: self._engine(items[part]), len(items))
         self._batch_size.observe(len(items))
         self._batch_seconds.observe(time.perf_counter() - start)
         self._failures.inc(sum(isinstance(result, Failure) for result in results))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -106,3 +107,26 @@ def test_requests_under_way_are_answered_before_the_server_stops(url: str, log: 
         outcomes = {answer.result() for answer in answers}
     assert outcomes == {(200, "")}
     server.wait(PATIENCE_S)
+
+
+def test_uploads_that_fill_the_memory_are_refused_until_others_have_gone(log: Path, clip: Clip) -> None:
+    samples, rate_hz = soundfile.read(io.BytesIO(clip.data), dtype="float32")
+    sound = io.BytesIO()
+    soundfile.write(sound, samples, rate_hz, format="WAV", subtype="FLOAT")
+    size = str(len(sound.getvalue()))
+
+    with serve(log, MAEUM_MAX_UPLOAD_BYTES=size, MAEUM_MAX_UPLOADS_BYTES=size) as url:
+
+        def post() -> httpx.Response:
+            return httpx.post(f"{url}/v1/analyze", files={"file": sound.getvalue()}, timeout=PATIENCE_S)
+
+        form = httpx.Request("POST", f"{url}/v1/analyze", files={"file": sound.getvalue()})
+        head = [f"{name}: {value}" for name, value in form.headers.items()]
+        with socket.create_connection((form.url.host, form.url.port or 80)) as half_sent:
+            half_sent.sendall("\r\n".join(["POST /v1/analyze HTTP/1.1", *head, "", ""]).encode() + form.read()[:-1])
+            time.sleep(1)  # until it is there: who comes last is refused
+            refused = post()
+            assert refused.status_code == 503
+            assert (refused.json()["error"]["code"], refused.headers["retry-after"]) == ("overloaded", "1")
+        wait_until(lambda: post().status_code == 200)
+        assert post().status_code == 200  # an answered upload has given its room back

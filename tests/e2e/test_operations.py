@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import bentoml
 import httpx
@@ -113,13 +114,17 @@ def test_paths_that_nobody_serves_are_not_counted(server: str) -> None:
     assert metrics.count("\n") < before + 100
 
 
-def test_pickle_is_not_accepted(server: str) -> None:
-    """A pickle is code; the entry service must not read one."""
+def test_pickle_is_not_accepted(server: str, server_log: Path) -> None:
+    """A pickle is code; the entry service must not read one. Nor is a client's mistake worth a stack trace."""
+    traces = server_log.read_text().count("Traceback")
     for path in ("/bentoml/analyze", "/v1/analyze"):
         response = httpx.post(
             f"{server}{path}", content=b"x", headers={"content-type": "application/vnd.bentoml+pickle"}
         )
         assert response.status_code in (400, 415)
+    lines = server_log.read_text()
+    assert "path=/bentoml/analyze status=415" in lines
+    assert lines.count("Traceback") == traces
 
 
 def test_schema_is_json(server: str) -> None:

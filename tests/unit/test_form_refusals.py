@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from maeum.errors import MaeumError
+from maeum.errors import MaeumError, StageOverloaded
 from maeum.form import read_form
+from maeum.room import UploadRoom
 from tests.form_requests import BOUNDARY, END, ENVELOPE, FILE, LIMIT, code_of, part, post, post_body, read
 
 # malformed
@@ -158,16 +159,44 @@ def test_a_client_that_leaves_is_a_broken_upload(sent: bytes) -> None:
 
 @pytest.mark.parametrize(("pause_s", "code"), [(29, "ok"), (31, "upload_timeout")])
 def test_an_upload_may_take_long_but_not_stop(pause_s: float, code: str) -> None:
-    body = FILE + END
+    body = part('name="file"; filename="a.wav"', bytes(50_000)) + END
     messages = [
-        {"type": "http.request", "body": body[at : at + 10], "more_body": True} for at in range(0, len(body), 10)
+        {"type": "http.request", "body": body[at : at + 5_000], "more_body": True} for at in range(0, len(body), 5_000)
     ]
-    result, _ = read([*messages, {"type": "http.request", "body": b"", "more_body": False}], pause_s=pause_s)
+    messages[-1]["more_body"] = False
+    result, _ = read(messages, pause_s=pause_s)
     assert code_of(result) == code
+
+
+def test_a_byte_now_and_then_does_not_keep_an_upload_alive() -> None:
+    body = FILE + END
+    messages = [{"type": "http.request", "body": body[at : at + 1], "more_body": True} for at in range(len(body))]
+    result, taken = read(messages, pause_s=14)
+    assert (code_of(result), taken) == ("upload_timeout", 3)
+
+
+def test_who_counts_the_bytes_may_refuse_more() -> None:
+    room, outcomes = UploadRoom(100_000), []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": part('name="file"; filename="a.wav"', bytes(60_000)) + END}
+
+    async def main() -> None:
+        scope = {"type": "http", "headers": [(b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode())]}
+        with room.share() as take:
+            outcomes.append(len((await read_form(Request(scope, receive), LIMIT, take)).data))
+            with room.share() as another, pytest.raises(StageOverloaded):
+                await read_form(Request(scope, receive), LIMIT, another)
+        with room.share() as take:
+            outcomes.append(len((await read_form(Request(scope, receive), LIMIT, take)).data))
+
+    asyncio.run(main())
+    assert outcomes == [60_000, 60_000]
 
 
 def test_empty_messages_do_not_keep_an_upload_alive() -> None:
     empty = {"type": "http.request", "body": b"", "more_body": True}
-    result, taken = read([{"type": "http.request", "body": FILE, "more_body": True}] + [empty] * 9, pause_s=14)
+    start = part('name="file"; filename="a.wav"', bytes(5_000))
+    result, taken = read([{"type": "http.request", "body": start, "more_body": True}] + [empty] * 9, pause_s=14)
     assert isinstance(result, MaeumError)
     assert (result.code, result.status, taken) == ("upload_timeout", 408, 4)

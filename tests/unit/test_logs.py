@@ -58,6 +58,15 @@ def test_an_answer_carries_the_id_of_its_line(
     )
 
 
+def test_an_upgrade_that_is_refused_has_a_line(lines: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.close", "code": 1000})
+
+    assert run(app, {"type": "websocket", "path": "/made-up"}) == [{"type": "websocket.close", "code": 1000}]
+    (line,) = lines.messages
+    assert "method=WEBSOCKET path=unknown status=403" in line
+
+
 def test_an_application_that_raises_is_logged_as_500(lines: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("secret")
