@@ -35,20 +35,21 @@ from maeum.logs import PROBES, RequestLog
 from maeum.memory import give_back_large_memory, loading
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
-from maeum.room import UploadRoom
+from maeum.room import UploadRoom, UploadShare
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
-from runners.base import SERVICE_OPTIONS, count_only
+from runners.base import SERVICE_OPTIONS
+from runners.bentoml_patches import count_only
 from runners.calls import RunnerCalls
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
 DOCS_PATH = "/docs.json"
 
-# Of a runner's first calls BentoML's dispatcher holds two back, for two to four times what a call takes, to learn what
-# batches take. Better those of the readiness probe than somebody's recording.
+# BentoML's dispatcher delays two of a runner's first calls, by two to four times what a call takes, to learn what
+# batches take. The readiness probe makes those calls, which take no time, so that no recording has to wait.
 _DISPATCHER_LESSONS = 12
 _ASK_AGAIN_S = 2
 _UNREAD = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.GATEWAY_TIMEOUT)
@@ -132,16 +133,18 @@ class Maeum:
         if self._in_flight >= _settings.max_in_flight:  # before the body is read: it would wait in memory
             raise StageOverloaded(f"{self._in_flight} requests are being worked on; try again later")
         self._in_flight += 1
+        share = UploadShare(self._uploads)
         try:
             async with asyncio.timeout(_settings.request_timeout_s):
-                with self._uploads.share() as take:
-                    form = await read_form(request, _settings.max_upload_bytes, take, contract=contract)
-                    analysis = self._pipeline.analyze(form.data, self._pipeline.options(**form.options()))
-                    del form  # the pipeline alone holds the upload, and can let it go once it is decoded
-                    return await _unless_gone(request, analysis)
+                form = await read_form(request, _settings.max_upload_bytes, share.take, contract=contract)
+                options = self._pipeline.options(**form.options())
+                analysis = self._pipeline.analyze(form.data, options, on_decoded=share.give_back)
+                del form  # the pipeline alone holds the upload, and can let it go once it is decoded
+                return await _unless_gone(request, analysis)
         except TimeoutError as error:
             raise StageTimeout(f"the request took longer than {_settings.request_timeout_s:g} s") from error
         finally:
+            share.give_back()
             self._in_flight -= 1
 
     async def __metrics__(self, metrics: str) -> str:
@@ -160,7 +163,8 @@ class Maeum:
         if not self._models_answered:
             try:
                 for _ in range(_DISPATCHER_LESSONS):
-                    answered = await self._ask_models()
+                    await self._ask_models(past_vad=False)
+                answered = await self._ask_models()
             except MaeumError as error:
                 _log.info("event=not_ready code=%s", error.code)
                 return False
@@ -173,11 +177,11 @@ class Maeum:
                     await self._ask_models()
         return all(reached) and await self.__is_alive__()
 
-    async def _ask_models(self) -> bool:
-        """Whether each of the three models gives a result."""
+    async def _ask_models(self, past_vad: bool = True) -> bool:
+        """Whether each of the three models gives a result; the speech model is not asked unless `past_vad`."""
         stages = self._pipeline.stages
         answers = await asyncio.gather(
-            stages.speech.run([SpeechItem(bytes(3200), min(self._pipeline.languages))]),
+            stages.speech.run([SpeechItem(bytes(3200), min(self._pipeline.languages), past_vad=past_vad)]),
             stages.text.run(["안녕하세요"]),
             stages.voice.run(np.zeros((1, N_FRAMES, N_MFCC), np.float32)),
         )

@@ -31,13 +31,13 @@ _MAX_SPEECH_CALLS = 4
 
 
 def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
-    """Compose stages into a pipeline. Reads the models' small files only; loads no weights.
+    """Compose stages into a pipeline. Loads no weights; a calibration reads those of folders, to know its own.
 
     Raises:
         StartError: a model is missing or invalid, has a label that the projection does not know, or is not what the
             calibration was fitted for.
     """
-    parts = _read_parts(settings, check_hashes=True)
+    parts = _read_parts(settings)
     return Pipeline(
         stages=stages,
         summarizer=Summarizer(settings),
@@ -57,9 +57,9 @@ def check_start(settings: Settings) -> None:
     """Find what would keep the service from starting, but for the weights: fast enough for every process to do.
 
     Raises:
-        StartError: as `build_pipeline`, save that no file is hashed.
+        StartError: as `build_pipeline`.
     """
-    _read_parts(settings, check_hashes=False)
+    _read_parts(settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,9 @@ class _Parts:
     low_confidence: float
 
 
-def _read_parts(settings: Settings, *, check_hashes: bool) -> _Parts:
-    speech, text, voice = (resolve(kind, settings, check_hashes=check_hashes) for kind in ("speech", "text", "voice"))
+def _read_parts(settings: Settings) -> _Parts:
+    # Who loads the weights checks their hashes.
+    speech, text, voice = (resolve(kind, settings, check_hashes=False) for kind in ("speech", "text", "voice"))
     fusion = build_fusion(settings, text, voice)
     model_names: dict[str, str] = {folder.kind: folder.name for folder in (speech, text, voice)}
     calibration = Calibration.load(settings.calibration)

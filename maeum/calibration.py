@@ -143,8 +143,8 @@ class Calibration(_Frozen):
                 raise ValueError(f"its version is not {_VERSION}: run `maeum calibrate` again")
             return cls.model_validate(facts)
         except (OSError, ValueError, RecursionError) as error:
-            reason = reasons(error) if isinstance(error, ValidationError) else str(error)
-            raise InvalidConfiguration(f"calibration file {path}: {reason}") from error
+            reason = reasons(error) if isinstance(error, ValidationError) else getattr(error, "strerror", str(error))
+            raise InvalidConfiguration(f"calibration file {path.name}: {reason}") from error
 
     def check_fits(self, fusion: Fusion, models: Mapping[str, str], voice_pooling: str) -> None:
         """Check that it was fitted for these models, brought together like this.

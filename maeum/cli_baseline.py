@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def baseline(arguments: argparse.Namespace) -> int:
             waveforms.append(_read(clip))
         except (MaeumError, OSError) as error:
             reason = error.message if isinstance(error, MaeumError) else error.strerror
-            print(f"maeum: {_shown(clip)}: {reason}; nothing was written", file=sys.stderr)
+            print(f"maeum: {printable(clip)}: {reason}; nothing was written", file=sys.stderr)
             return 1
     try:
         measured = Baseline.of_clips(waveforms)
@@ -44,9 +43,8 @@ def baseline(arguments: argparse.Namespace) -> int:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(measured.to_json() + "\n", encoding="utf-8")
     except OSError as error:
-        print(f"maeum: {_shown(str(arguments.out))}: {error.strerror}", file=sys.stderr)
-        return 1
-    print(f"{_shown(str(arguments.out))}: the baseline of {len(waveforms)} clips")
+        raise InvalidField(f"{arguments.out} cannot be written: {error.strerror}", code="unwritable_output") from None
+    print(f"{printable(str(arguments.out))}: the baseline of {len(waveforms)} clips")
     if len(waveforms) < _FEW_CLIPS:
         print(f"maeum: {len(waveforms)} clips say little about how a voice varies; give more", file=sys.stderr)
     return 0
@@ -55,7 +53,3 @@ def baseline(arguments: argparse.Namespace) -> int:
 def _read(clip: str) -> Waveform:
     settings = get_settings()
     return decode(read_upload(Path(clip), settings.max_upload_bytes), settings.max_duration_s)
-
-
-def _shown(path: str) -> str:
-    return printable(os.fsencode(path).decode("utf-8", errors="replace"))

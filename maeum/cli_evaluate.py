@@ -113,7 +113,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
 def _check_extra() -> None:
     missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
     if missing:
-        raise StartError(f"{', '.join(missing)} is not installed: run `pip install 'maeum[evaluate]'`")
+        raise StartError(f"{', '.join(missing)} is not installed: run `pip install -e '.[evaluate]'`")
 
 
 def _name_ignored(manifest: Manifest) -> None:

@@ -19,7 +19,8 @@ from maeum.stages import Segment, Transcript
 NO_SPEECH_PROB = 0.6
 AVG_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
-# Measured (`docs/whisper_base.json`): Whisper base hears another language with as much in every clip that is in one.
+# Of every clip that is in another language, Whisper base gives that language this probability or more
+# (`docs/whisper_base.json`).
 LANGUAGE_PROB = 0.6
 # Korean is spoken at 4 to 8 syllables a second; what clips reach is in `scripts/train/thresholds.py`'s figures.
 MAX_SYLLABLES_PER_S = 10.0

@@ -53,8 +53,8 @@ def ffmpeg_blocks(data: bytes) -> Iterator[Block]:
 class _Converter:
     """Frames, packed or planar and of any width, to packed float32: a change of format, not of rate.
 
-    Of planes, from 8 on PyAV 18 reads more than there are (`AudioFrame.planes`), which ends the process. A phone that
-    goes over to another microphone while it records changes the rate or the channels on the way.
+    Of a planar frame with 8 planes or more, PyAV 18's `AudioFrame.planes` reads out of bounds, which ends the process.
+    A phone that goes over to another microphone while it records changes the rate or the channels on the way.
     """
 
     def __init__(self) -> None:

@@ -142,8 +142,8 @@ async def _baseline(form: FormData) -> str:
         return _unquoted(value)
     if (value.size or 0) > _MAX_BASELINE_BYTES:
         raise InvalidField("baseline is too large", code="invalid_baseline")
-    # What is no UTF-8 is no JSON either, and the pipeline says so.
-    return (await value.read()).decode(errors="replace") or "empty"
+    # What is no UTF-8 is no JSON either, and the pipeline says so; an empty file does not count as not given.
+    return (await value.read()).decode(errors="replace").strip() or "empty"
 
 
 def _unquoted(text: str) -> str:

@@ -87,9 +87,10 @@ class Projection(BaseModel):
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-            raise InvalidConfiguration(f"projection file {path}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InvalidConfiguration(f"projection file {path.name}: {reason}") from error
         except ValidationError as error:
-            raise InvalidConfiguration(f"projection file {path}: {reasons(error)}") from error
+            raise InvalidConfiguration(f"projection file {path.name}: {reasons(error)}") from error
 
 
 def reasons(error: ValidationError) -> str:

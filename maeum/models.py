@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -149,11 +149,8 @@ def _fetch_one(
     lock = Lock.load(models_dir)
     pinned = None if update else lock.find(kind, reference.repo, reference.revision)
     if pinned is not None:
-        try:
+        with suppress(StartError):  # what is missing or damaged is fetched again below
             return _verified(pinned, lock, models_dir)
-        except StartError:
-            # What is missing or damaged is fetched again below.
-            pass
     revision = pinned.commit if pinned else reference.revision
     snapshot = hub.snapshot(reference.repo, revision)
     if (pinned or is_commit(revision)) and snapshot.commit != revision:

@@ -7,7 +7,7 @@ from typing import Any
 from maeum import __version__
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 
-_FILE = {"type": "string", "format": "binary", "description": "An audio file; .wav of any rate, width and channels."}
+_FILE = {"type": "string", "format": "binary", "description": "An audio file of any common format."}
 _GENDER = {
     "type": "string",
     "enum": ["MALE", "FEMALE"],

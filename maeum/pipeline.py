@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,12 @@ from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_delt
 from maeum.ffmpeg_process import threads
 from maeum.fusion import Fusion, Vector
 from maeum.pieces import transcribe
-from maeum.room import SoundRoom
+from maeum.room import Room, SoundRoom
 from maeum.sentences import split_sentences
 from maeum.stages import Probabilities, Stages, Transcript, good
 from maeum.summary import Summary
+
+Decoded = TypeVar("Decoded")
 
 _VOICES_PER_CALL = 64  # of one long recording, so that others go in between
 
@@ -152,35 +155,37 @@ class Pipeline:
             Baseline.parse(baseline) if baseline.strip() else None,
         )
 
-    async def analyze(self, data: bytes, options: Options) -> Analysis:
+    async def analyze(self, data: bytes, options: Options, on_decoded: Callable[[], None] = lambda: None) -> Analysis:
         """Analyse one recording.
 
         Args:
             data: an audio file's bytes.
             options: from `self.options`.
+            on_decoded: called when `data` is no longer needed.
 
         Raises:
             EmptyAudio, UndecodableAudio, AudioTooLong: the file is not usable.
             StageFailed: a model could not handle this recording.
+            StageOverloaded, StageTimeout: a stage has too much work, or did not answer in time.
         """
         clock = _Clock()
         with clock.measure("decode"):
             waveform = await decode_upload(data, self.max_duration_s, self.room)
         del data  # an upload may take more memory than its sound
-        held = waveform.samples.nbytes
-        try:
-            work = self._analyze(waveform, options, clock)
-            del waveform
-            return await work
-        finally:
-            self.room.sound.give(held)
+        on_decoded()
+        work = self._analyze(waveform, options, clock)
+        del waveform
+        return await work
 
     async def _analyze(self, waveform: Waveform, options: Options, clock: _Clock) -> Analysis:
-        duration_s = waveform.duration_s
-        async with _together() as group:
-            hearing = group.create_task(self._speech(waveform, options, clock))
-            measuring = group.create_task(self._features(waveform, options, clock))
-            del waveform  # a long one takes more memory than all the rest: nobody keeps it while the models work
+        duration_s, held = waveform.duration_s, waveform.samples.nbytes
+        try:
+            async with _together() as group:
+                hearing = group.create_task(self._speech(waveform, options, clock))
+                measuring = group.create_task(self._features(waveform, options, clock))
+                del waveform  # a long one takes more memory than all the rest: nobody keeps it while the models work
+        finally:
+            self.room.sound.give(held)
         transcript, deltas = hearing.result(), measuring.result()
         sentences = split_sentences(transcript.text)
         # The voice waits for the words: recordings that were transcribed in one batch share the next batches too.
@@ -249,16 +254,21 @@ async def decode_upload(data: bytes, max_duration_s: float, room: SoundRoom) -> 
     Returns:
         The sound, whose bytes are taken from `room.sound`; the caller gives them back.
     """
-    async with room.decoders.taken(1):
-        waveform = await asyncio.to_thread(decode_here, data, max_duration_s)
-        if waveform is not None:
-            await room.sound.take(waveform.samples.nbytes)
-            return waveform
-    async with room.ffmpeg.taken(1):
-        loop = asyncio.get_running_loop()
-        waveform = await loop.run_in_executor(threads(), decode_with_ffmpeg, data, max_duration_s)
-        await room.sound.take(waveform.samples.nbytes)
-        return waveform
+    waveform = await _in_thread(room.decoders, None, decode_here, data, max_duration_s)
+    if waveform is None:
+        waveform = await _in_thread(room.ffmpeg, threads(), decode_with_ffmpeg, data, max_duration_s)
+    await room.sound.take(waveform.samples.nbytes)
+    return waveform
+
+
+async def _in_thread(
+    room: Room, executor: Executor | None, decode: Callable[[bytes, float], Decoded], data: bytes, max_duration_s: float
+) -> Decoded:
+    """Decode in a thread, whose place in the room is free when the thread has ended, whoever has stopped waiting."""
+    await room.take(1)
+    decoding = asyncio.get_running_loop().run_in_executor(executor, decode, data, max_duration_s)
+    decoding.add_done_callback(lambda _: room.give(1))
+    return await asyncio.shield(decoding)
 
 
 class _Clock:

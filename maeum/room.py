@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from maeum.cores import available_cores
 from maeum.errors import StageOverloaded
@@ -78,28 +78,34 @@ class UploadRoom:
     """
 
     def __init__(self, n_bytes: int) -> None:
-        self._free = n_bytes
+        self.free = n_bytes
 
-    @contextmanager
-    def share(self) -> Iterator[Callable[[int], None]]:
-        """One request's share, as a function that takes more bytes; all are given back after the block.
+
+class UploadShare:
+    """What one upload takes of the room.
+
+    Args:
+        room: shared by all uploads.
+    """
+
+    def __init__(self, room: UploadRoom) -> None:
+        self._room, self._taken = room, 0
+
+    def take(self, n_bytes: int) -> None:
+        """Take more.
 
         Raises:
-            StageOverloaded: from the function, when there are not as many.
+            StageOverloaded: there is not as much.
         """
-        taken = 0
+        if n_bytes > self._room.free:
+            raise StageOverloaded("other uploads take all the memory that there is for them; try again later")
+        self._room.free -= n_bytes
+        self._taken += n_bytes
 
-        def take(n_bytes: int) -> None:
-            nonlocal taken
-            if n_bytes > self._free:
-                raise StageOverloaded("other uploads take all the memory that there is for them; try again later")
-            self._free -= n_bytes
-            taken += n_bytes
-
-        try:
-            yield take
-        finally:
-            self._free += taken
+    def give_back(self) -> None:
+        """Give all of it back; may be called again."""
+        self._room.free += self._taken
+        self._taken = 0
 
 
 class SoundRoom:

@@ -66,7 +66,9 @@ class AnalysisBody(_Frozen):
 
     transcript: TranscriptBody
     emotion: EmotionBody
-    text_emotion: dict[str, float] | None = Field(description="Votes of the sentences; null when nothing was said.")
+    text_emotion: dict[str, float] | None = Field(
+        description="The sentences' votes, or under a calibration their mean probabilities; null when nothing was said."
+    )
     voice_emotion: dict[str, float]
     summary: SummaryBody
     warnings: list[str] = Field(description="Any of no_speech, low_confidence, unexpected_language.")

@@ -56,7 +56,8 @@ class Settings(BaseSettings):
         ge=0,
         le=256,
         description="Batches of windows that the speech model decodes side by side on a CPU, each on its share of the "
-        "threads; 0: one for each thread; of a model of over 150 MB one for each four, and under 600 MB two at least.",
+        "threads; 0: one for each thread; of a model of over 150 MB one for each four threads, but two at least under "
+        "600 MB.",
     )
     speech_window: SpeechWindow = Field(
         "padded",
@@ -105,7 +106,7 @@ class Settings(BaseSettings):
     max_uploads_bytes: int = Field(
         DEFAULT_UPLOADS_BYTES,
         ge=1024,
-        description="Uploads of all requests together, in bytes, until they are answered; what goes beyond it gets 503 "
+        description="Uploads of all requests together, in bytes, until they are decoded; what goes beyond it gets 503 "
         "with `Retry-After`. One has always room.",
     )
     max_sound_bytes: int = Field(

@@ -46,4 +46,4 @@ def _vocabulary_size(folder: Path) -> int:
         vocabulary = read_json(path)
         return len(vocabulary) if isinstance(vocabulary, list) else 0
     path = folder / "vocabulary.txt"
-    return path.read_bytes().count(b"\n") + 1 if path.is_file() else _MULTILINGUAL_VOCABULARY
+    return path.read_bytes().rstrip(b"\n").count(b"\n") + 1 if path.is_file() else _MULTILINGUAL_VOCABULARY

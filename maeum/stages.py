@@ -36,11 +36,13 @@ class SpeechItem:
         pcm16: mono little-endian 16-bit PCM at 16 kHz.
         language: code.
         more: whether the recording goes on after this piece; then the transcript says from where to go on.
+        past_vad: decode all of it, whether or not it holds speech, as who asks only for an answer wants.
     """
 
     pcm16: bytes
     language: str
     more: bool = False
+    past_vad: bool = False
 
 
 @dataclass(frozen=True, slots=True)

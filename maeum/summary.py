@@ -78,7 +78,7 @@ class Summary:
 
     @property
     def contract_text(self) -> str:
-        """The one string of the seed route: the summary, or `(요약 실패)` with a short reason."""
+        """The one string of the original's route: the summary, or `(요약 실패)` with a short reason."""
         if self.status == "ok" and self.text:
             return self.text
         reasons = SKIP_REASONS | FAILURE_REASONS

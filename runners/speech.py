@@ -9,7 +9,8 @@ from maeum.cores import one_blas_thread
 from maeum.memory import keep_freed_memory
 from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem, Transcript
-from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two, load_or_stop
+from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two
+from runners.lifecycle import load_or_stop
 
 _CALLS = speech_calls(get_settings(), get_settings().device)
 

@@ -7,7 +7,8 @@ import bentoml
 from maeum.assembly import load_text
 from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
-from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two, load_or_stop
+from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two
+from runners.lifecycle import load_or_stop
 
 
 @bentoml.service(name="maeum-text", **SERVICE_OPTIONS)

@@ -13,7 +13,8 @@ from maeum.features import N_FRAMES
 from maeum.mfcc import N_MFCC
 from maeum.settings import get_settings
 from maeum.stages import Failure, Probabilities
-from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two, load_or_stop
+from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, BatchWorker, at_least_two
+from runners.lifecycle import load_or_stop
 
 
 @bentoml.service(name="maeum-voice", **SERVICE_OPTIONS)

@@ -109,9 +109,8 @@ class SpeechEngine:
         return [group[at : at + size] for _, [*group] in groups for at in range(0, len(group), size)]
 
     def warm_up(self) -> None:
-        """Answer once, past the voice activity detection, which would drop silence."""
-        silence = np.zeros(SAMPLE_RATE_HZ, np.int16)
-        self._decode([Window(silence, [{"start": 0, "end": len(silence)}], min(self.languages))])
+        """Answer once."""
+        self.transcribe([SpeechItem(bytes(2 * SAMPLE_RATE_HZ), min(self.languages), past_vad=True)])
 
     def _tokenizer(self, language: str) -> Tokenizer:
         if language not in self._tokenizers:
@@ -131,6 +130,9 @@ class SpeechEngine:
         pcm16 = np.frombuffer(item.pcm16, dtype="<i2")
         if not len(pcm16):
             return Plan([], 0)
+        if item.past_vad:
+            everything = [{"start": 0, "end": len(pcm16)}]
+            return Plan([Window(pcm16, everything, item.language, padded=self._padded)], len(pcm16))
         probabilities = speech_probabilities(pcm16)
         chunks = speech_chunks(probabilities, len(pcm16), VadOptions())
         if sum(chunk["end"] - chunk["start"] for chunk in chunks) > WINDOW_S * SAMPLE_RATE_HZ:

@@ -64,7 +64,7 @@ class TextEngine:
         except pickle.UnpicklingError as error:
             raise ModelInvalid("pytorch_model.bin is no readable state dict") from error
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-            raise ModelInvalid(f"the text model does not load: {str(error).splitlines()[0]}") from error
+            raise ModelInvalid(f"the text model does not load: {str(error).partition(chr(10))[0]}") from error
         if report["missing_keys"]:
             # transformers only warns, and fills the gap with random numbers.
             raise ModelInvalid(f"the text model's weights lack {', '.join(sorted(report['missing_keys'])[:3])}")

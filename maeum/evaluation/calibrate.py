@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -92,10 +93,15 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
         groups=tuple(str(clip.speaker) if by_speaker else prediction.content for clip, prediction in spoken),
     )
     counts = Counter(labels[index] for index in examples.true)
+    owner = {
+        "models": models.identities,
+        "projection": models.fusion.projection.identity(),
+        "voice_pooling": models.voice_pooling,
+    }
     folds = _folds(examples)
     held_out: dict[str, Vector] = {name: np.zeros((len(examples.true), len(labels))) for name in ("weights", "stacked")}
     for train, test in folds:
-        fitted = _fit(examples.take(train), models, "weights")
+        fitted = _fit(examples.take(train), models.fusion, owner, "weights")
         for name, vectors in held_out.items():
             vectors[test] = _fused(fitted, examples.take(test), models.fusion, stacked=name == "stacked")
     fixed = replace(models.fusion, text_weight=FIXED_WEIGHTS[0], voice_weight=FIXED_WEIGHTS[1])
@@ -106,7 +112,7 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
     }
     unseen = [label for label in labels if not counts[label]]
     stacked_wins = not unseen and quality["stacked"].log_loss < quality["weights"].log_loss
-    fitted = _fit(examples, models, "stacked" if stacked_wins else "weights")
+    fitted = _fit(examples, models.fusion, owner, "stacked" if stacked_wins else "weights")
     warnings = [*_lonely(examples, labels, "speaker" if by_speaker else "clip"), *_at_a_bound(fitted)]
     if min(counts.values()) < FEW_CLIPS:
         warnings.append(f"some labels have fewer than {FEW_CLIPS} clips: take this for a trial")
@@ -207,8 +213,8 @@ def _at_a_bound(fitted: Calibration) -> Iterator[str]:
             yield f"the temperature of {modality} is at its bound of {_COLDEST:g}: there are too few clips to doubt it"
 
 
-def _fit(examples: Examples, models: Models, way: str) -> Calibration:
-    fusion, space = models.fusion, examples.space
+def _fit(examples: Examples, fusion: Fusion, owner: Mapping[str, Any], way: str) -> Calibration:
+    space = examples.space
     text_temperature = _temperature(
         lambda temperature: text_in_space(fusion, space, examples.text(temperature)), examples.true
     )
@@ -225,9 +231,7 @@ def _fit(examples: Examples, models: Models, way: str) -> Calibration:
     return Calibration.model_validate(
         {
             "space": space,
-            "models": models.identities,
-            "projection": fusion.projection.identity(),
-            "voice_pooling": models.voice_pooling,
+            **owner,
             "text_labels": fusion.text_labels,
             "voice_labels": fusion.voice_labels,
             "text_temperature": text_temperature,

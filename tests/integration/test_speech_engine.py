@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from maeum import pieces
 from maeum.engines.speech import SpeechEngine
-from maeum.engines.speech_windows import pack
+from maeum.engines.speech_windows import Window, pack
 from maeum.errors import ModelInvalid
 from maeum.models import resolve
 from maeum.settings import Settings
@@ -232,8 +232,25 @@ def test_calls_at_the_same_time_give_the_same(recordings: list[Samples], togethe
     assert_same_texts([t.text for t in together[1::2]], [result.text for result in second])
 
 
-def test_warming_up_works(engine: SpeechEngine) -> None:
+def test_warming_up_and_probes_reach_the_decoder_past_the_vad(
+    engine: SpeechEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    decode = engine._decode
+
+    def spy(windows: list[Window]) -> None:
+        decoded.append(len(windows))
+        decode(windows)
+
+    monkeypatch.setattr(engine, "_decode", spy)
+    engine.transcribe([SpeechItem(bytes(3200), "ko")])
+    assert decoded == []
+    (answer,) = engine.transcribe([SpeechItem(bytes(3200), "ko", past_vad=True)])
+    assert isinstance(answer, Transcript)
+    assert decoded
+    decoded.clear()
     engine.warm_up()
+    assert decoded
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:

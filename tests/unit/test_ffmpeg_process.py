@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,12 @@ import psutil
 import pytest
 
 from maeum import ffmpeg_process
+from maeum.decoding import Waveform
 from maeum.errors import AudioTooLong, UndecodableAudio
 from maeum.ffmpeg_process import decode_apart
 from maeum.pipeline import decode_upload
 from maeum.resampling import SAMPLE_RATE_HZ
-from maeum.room import SoundRoom
+from maeum.room import Room, SoundRoom
 from maeum.settings import PROJECT_DIR
 from tests.audio_files import encode_with_ffmpeg, sound, write
 
@@ -130,6 +132,39 @@ def test_files_that_hold_ffmpeg_up_hold_up_none_that_need_no_ffmpeg(
                 task.cancel()
 
     asyncio.run(main())
+
+
+def test_a_decoder_that_nobody_waits_for_any_more_keeps_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else clients that hang up could have any number at work."""
+    done, lock, under_way, most = threading.Event(), threading.Lock(), 0, 0
+
+    def decode_slowly(data: bytes, max_duration_s: float) -> Waveform:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        done.wait(30)
+        with lock:
+            under_way -= 1
+        return Waveform(np.zeros(1_600, np.float32))
+
+    monkeypatch.setattr("maeum.pipeline.decode_here", decode_slowly)
+
+    async def main() -> None:
+        room = SoundRoom()
+        room.decoders = Room(2)
+        for _ in range(5):
+            tasks = [asyncio.create_task(decode_upload(b"", 10.0, room)) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            for task in tasks:
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)  # at once
+        done.set()
+        await room.decoders.take(2)  # both are free again
+
+    asyncio.run(main())
+    assert (most, under_way) == (2, 0)
 
 
 def test_it_is_told_no_secrets(pool: ffmpeg_process._Pool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,7 +114,7 @@ def test_a_baseline_comes_as_text_or_as_a_file(as_file: bool) -> None:
     assert (answer["voice_pooling"], answer["baseline"]) == ("windows", text)
 
 
-@pytest.mark.parametrize(("content", "expected"), [(b"\xff\xfe", "\ufffd\ufffd"), (b"", "empty")])
+@pytest.mark.parametrize(("content", "expected"), [(b"\xff\xfe", "\ufffd\ufffd"), (b"", "empty"), (b" \n", "empty")])
 def test_a_baseline_file_that_is_no_text_is_left_to_the_pipeline_to_refuse(content: bytes, expected: str) -> None:
     answer = post(files={"file": ("a.wav", b"sound"), "baseline": ("me.json", content)}).json()
     assert answer["baseline"] == expected

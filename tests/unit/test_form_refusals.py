@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from maeum.errors import MaeumError, StageOverloaded
 from maeum.form import read_form
-from maeum.room import UploadRoom
+from maeum.room import UploadRoom, UploadShare
 from tests.form_requests import BOUNDARY, END, ENVELOPE, FILE, LIMIT, code_of, part, post, post_body, read
 
 # malformed
@@ -183,12 +183,15 @@ def test_who_counts_the_bytes_may_refuse_more() -> None:
 
     async def main() -> None:
         scope = {"type": "http", "headers": [(b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode())]}
-        with room.share() as take:
-            outcomes.append(len((await read_form(Request(scope, receive), LIMIT, take)).data))
-            with room.share() as another, pytest.raises(StageOverloaded):
-                await read_form(Request(scope, receive), LIMIT, another)
-        with room.share() as take:
-            outcomes.append(len((await read_form(Request(scope, receive), LIMIT, take)).data))
+        share, another = UploadShare(room), UploadShare(room)
+        outcomes.append(len((await read_form(Request(scope, receive), LIMIT, share.take)).data))
+        with pytest.raises(StageOverloaded):
+            await read_form(Request(scope, receive), LIMIT, another.take)
+        another.give_back()
+        share.give_back()
+        share.give_back()
+        assert room.free == 100_000
+        outcomes.append(len((await read_form(Request(scope, receive), LIMIT, share.take)).data))
 
     asyncio.run(main())
     assert outcomes == [60_000, 60_000]

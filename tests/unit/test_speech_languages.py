@@ -49,11 +49,13 @@ def test_a_small_vocabulary_is_english_only_whatever_its_tokens(tmp_path: Path, 
     assert supported_languages(folder) == {"en"}
 
 
-def test_a_full_vocabulary_is_multilingual(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize(("n_tokens", "languages"), [(51_865, {"en", "ko"}), (51_864, {"en"})])
+def test_a_full_vocabulary_is_multilingual(tmp_path: Path, n_tokens: int, end: str, languages: set[str]) -> None:
     folder = write(tmp_path, {"lang_ids": [50259, 50264]})
-    (folder / "vocabulary.txt").write_text("token\n" * 51_864 + "token")
+    (folder / "vocabulary.txt").write_text("\n".join(["token"] * n_tokens) + end)
 
-    assert supported_languages(folder) == {"en", "ko"}
+    assert supported_languages(folder) == languages
 
 
 def test_the_embedded_model_knows_korean_only() -> None:

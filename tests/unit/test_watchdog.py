@@ -9,7 +9,7 @@ from maeum.settings import PROJECT_DIR
 
 PREAMBLE = """
 import threading, time
-from runners.base import Watchdog
+from runners.lifecycle import Watchdog
 
 def hang():
     time.sleep(60)
