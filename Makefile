@@ -45,10 +45,12 @@ build: $(INSTALLED)
 bench: $(BENCH_INSTALLED)
 	$(BIN)/python -m benchmarks $(SUITES)
 
-# A new lock from pyproject.toml, made in an environment of its own.
+# New locks from pyproject.toml, made in an environment of its own: what serves, and what develops beside it.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet torch==2.13.0
+	build/lock/bin/pip install --quiet --editable .
+	scripts/freeze.sh build/lock/bin/pip > requirements-serve.lock
 	build/lock/bin/pip install --quiet --editable '.[train,evaluate,dev]'
 	scripts/freeze.sh build/lock/bin/pip > requirements.lock
 
