@@ -54,7 +54,7 @@ def build_pipeline(settings: Settings, stages: Stages) -> Pipeline:
 
 
 def check_start(settings: Settings) -> None:
-    """Find what would keep the service from starting, but for the weights: fast enough for every process to do.
+    """Find what would keep the service from starting, but for the weights: every process does it.
 
     Raises:
         StartError: as `build_pipeline`.

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from maeum.cores import available_cores
 from maeum.errors import StageOverloaded
-
-DEFAULT_UPLOADS_BYTES = 1024 * 1024 * 1024
-"""40 files of the largest size that is accepted by default."""
 
 DEFAULT_SOUND_BYTES = 512 * 1024 * 1024
 """2 h 20 min of sound at 16 kHz in float32."""
@@ -49,15 +44,6 @@ class Room:
         """Give back what was taken."""
         self._free += min(amount, self._size)
         self._serve()
-
-    @asynccontextmanager
-    async def taken(self, amount: int) -> AsyncIterator[None]:
-        """Take for as long as the block runs."""
-        await self.take(amount)
-        try:
-            yield
-        finally:
-            self.give(amount)
 
     def _serve(self) -> None:
         while self._waiting:

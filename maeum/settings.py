@@ -12,7 +12,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from maeum.errors import InvalidConfiguration
-from maeum.room import DEFAULT_SOUND_BYTES, DEFAULT_UPLOADS_BYTES
+from maeum.room import DEFAULT_SOUND_BYTES
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -104,7 +104,7 @@ class Settings(BaseSettings):
         256, ge=1, le=65_536, description="Requests worked on at once; one more gets 503 with `Retry-After`."
     )
     max_uploads_bytes: int = Field(
-        DEFAULT_UPLOADS_BYTES,
+        1024 * 1024 * 1024,
         ge=1024,
         description="Uploads of all requests together, in bytes, until they are decoded; what goes beyond it gets 503 "
         "with `Retry-After`. One has always room.",

@@ -22,14 +22,15 @@ def test_no_more_is_taken_than_there_is_and_everybody_gets_a_turn(size: int, ask
 
     async def ask(number: int, amount: int) -> None:
         nonlocal taken, most
-        async with room.taken(amount):
-            taken += min(amount, size)
-            most = max(most, taken)
-            served.append(number)
-            try:
-                await asyncio.sleep(0)
-            finally:
-                taken -= min(amount, size)
+        await room.take(amount)
+        taken += min(amount, size)
+        most = max(most, taken)
+        served.append(number)
+        try:
+            await asyncio.sleep(0)
+        finally:
+            taken -= min(amount, size)
+            room.give(amount)
 
     async def main() -> None:
         tasks = [asyncio.create_task(ask(number, amount)) for number, (amount, _) in enumerate(askers)]
