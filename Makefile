@@ -1,7 +1,7 @@
 # Two commands matter: `make serve` and `make test`. Both install what they need into .venv first.
 PYTHON ?= python3
 PORT ?= 3000
-PROFILE ?= embedded
+PROFILE ?= $(or $(MAEUM_PROFILE),embedded)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -15,6 +15,7 @@ export BENTOML_DO_NOT_TRACK := True
 
 # A home for each port: BentoML keeps the metrics in its home, and a second server would wipe those of the first.
 serve: $(INSTALLED)
+	@$(BIN)/python scripts/check_port.py $(PORT)
 	mkdir -p build/bentoml-$(PORT)
 	BENTOML_HOME=$(CURDIR)/build/bentoml-$(PORT) MAEUM_PROFILE=$(PROFILE) $(BIN)/bentoml serve service:Maeum --port $(PORT)
 
@@ -55,6 +56,7 @@ lock:
 	scripts/freeze.sh build/lock/bin/pip > requirements.lock
 
 $(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("maeum needs Python 3.11 or later: name one, as in make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --requirement requirements.lock
 	$(BIN)/pip install --quiet --no-deps --editable .

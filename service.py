@@ -25,22 +25,28 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from maeum import openapi, web
-from maeum.assembly import build_pipeline, check_start, device_of_ctranslate2, speech_calls
+from maeum.assembly import build_pipeline, device_of_ctranslate2, speech_calls
 from maeum.batching import batching_stages
 from maeum.cores import one_blas_thread
-from maeum.errors import MaeumError, MalformedForm, MethodNotAllowed, NotFound, StageOverloaded, StageTimeout
+from maeum.errors import (
+    MaeumError,
+    MalformedForm,
+    MethodNotAllowed,
+    NotFound,
+    StageOverloaded,
+    StageTimeout,
+)
 from maeum.features import N_FRAMES
 from maeum.form import largest_upload, read_form
-from maeum.logs import PROBES, RequestLog
+from maeum.logs import ERROR_CODE, PROBES, RequestLog
 from maeum.memory import give_back_large_memory, loading
 from maeum.mfcc import N_MFCC
 from maeum.pipeline import Analysis
 from maeum.room import UploadRoom, UploadShare
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
-from maeum.settings import get_settings
 from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
-from runners.base import SERVICE_OPTIONS
+from runners.base import SERVICE_OPTIONS, SETTINGS
 from runners.bentoml_patches import count_only
 from runners.calls import RunnerCalls
 
@@ -55,9 +61,6 @@ _ASK_AGAIN_S = 2
 _UNREAD = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.GATEWAY_TIMEOUT)
 
 _log = logging.getLogger("maeum.service")
-_settings = get_settings()
-# Here, so that a start without its models ends at once; in a worker the error would repeat with every restart.
-check_start(_settings)
 app = FastAPI(title="maeum", docs_url=None, redoc_url=None, openapi_url=None)
 app.include_router(web.router)
 
@@ -101,14 +104,14 @@ class Maeum:
         )
         stages = batching_stages(
             *self._runners,
-            _settings,
-            speech_calls(_settings, device_of_ctranslate2(_settings)),
+            SETTINGS,
+            speech_calls(SETTINGS, device_of_ctranslate2(SETTINGS)),
         )
         with loading():
-            self._pipeline = build_pipeline(_settings, stages)
+            self._pipeline = build_pipeline(SETTINGS, stages)
         self._models_answered = False
         self._in_flight = 0
-        self._uploads = UploadRoom(max(_settings.max_uploads_bytes, largest_upload(_settings.max_upload_bytes)))
+        self._uploads = UploadRoom(max(SETTINGS.max_uploads_bytes, largest_upload(SETTINGS.max_upload_bytes)))
 
     @bentoml.api(route="/bentoml/analyze", input_spec=AnalyzeInput)
     async def analyze(self, file: Any, **_: Any) -> AnalysisBody:
@@ -127,22 +130,26 @@ class Maeum:
     @app.post(CONTRACT_PATH, **openapi.CONTRACT)
     async def analyze_contract(self, request: Request) -> Response:
         """Analyse one recording; answers the original's two keys."""
-        return _json(ContractBody.of(await self._analyze_upload(request, contract=True)))
+        analysis = await self._analyze_upload(request, contract=True)
+        response = _json(ContractBody.of(analysis))
+        if analysis.warnings:  # its body has no place for them
+            response.headers["X-Maeum-Warnings"] = ", ".join(analysis.warnings)
+        return response
 
     async def _analyze_upload(self, request: Request, *, contract: bool = False) -> Analysis:
-        if self._in_flight >= _settings.max_in_flight:  # before the body is read: it would wait in memory
+        if self._in_flight >= SETTINGS.max_in_flight:  # before the body is read: it would wait in memory
             raise StageOverloaded(f"{self._in_flight} requests are being worked on; try again later")
         self._in_flight += 1
         share = UploadShare(self._uploads)
         try:
-            async with asyncio.timeout(_settings.request_timeout_s):
-                form = await read_form(request, _settings.max_upload_bytes, share.take, contract=contract)
+            async with asyncio.timeout(SETTINGS.request_timeout_s):
+                form = await read_form(request, SETTINGS.max_upload_bytes, share.take, contract=contract)
                 options = self._pipeline.options(**form.options())
                 analysis = self._pipeline.analyze(form.data, options, on_decoded=share.give_back)
                 del form  # the pipeline alone holds the upload, and can let it go once it is decoded
                 return await _unless_gone(request, analysis)
         except TimeoutError as error:
-            raise StageTimeout(f"the request took longer than {_settings.request_timeout_s:g} s") from error
+            raise StageTimeout(f"the request took longer than {SETTINGS.request_timeout_s:g} s") from error
         finally:
             share.give_back()
             self._in_flight -= 1
@@ -153,7 +160,7 @@ class Maeum:
 
     async def __is_alive__(self) -> bool:
         """Whether every model that was asked has answered within the time that a request may take."""
-        hanging = [runner.name for runner in self._runners if runner.hangs(_settings.request_timeout_s)]
+        hanging = [runner.name for runner in self._runners if runner.hangs(SETTINGS.request_timeout_s)]
         if hanging:
             _log.error("event=model_hangs runners=%s", ",".join(hanging))
         return not hanging
@@ -228,6 +235,7 @@ async def _unknown(request: Request) -> Response:
 @app.exception_handler(MaeumError)
 async def _answer_error(request: Request, error: MaeumError) -> Response:
     """The one place where errors become answers."""
+    request.scope[ERROR_CODE] = error.code
     body = ContractErrorBody(error=error.message) if request.url.path == CONTRACT_PATH else ErrorBody.of(error)
     response = _json(body, error.status)
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:

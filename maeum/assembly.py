@@ -105,6 +105,7 @@ def build_fusion(settings: Settings, text: ModelFolder, voice: ModelFolder) -> F
         read_voice_labels(voice.path),
         settings.text_weight,
         settings.voice_weight,
+        settings.text_pooling,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maeum.errors import InvalidConfiguration
-from maeum.fusion import Fusion, Vector, normalise, reasons, vote
+from maeum.fusion import Fusion, Vector, normalise, reasons
 
 _VERSION: Final = 2
 
@@ -238,7 +238,7 @@ def combine(
         voice: the voice model's probabilities, shape (n_voice_labels,); None for words that nobody spoke.
     """
     if calibration is None:
-        text = vote(sentences, len(fusion.text_labels)) if sentences else None
+        text = fusion.pool(sentences) if sentences else None
         english = fusion.fuse_english(text, voice)
         return Emotions(text, voice, english, fusion.to_korean(english))
     text = soften(np.asarray(sentences), calibration.text_temperature).mean(axis=0) if sentences else None

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from rich.progress import track
 
 from maeum.cards import printable
@@ -13,9 +14,11 @@ from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, MaeumError
 from maeum.features import Baseline
 from maeum.local import read_upload
+from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import get_settings
 
 _FEW_CLIPS = 5
+_LEAST_SPEECH_S = 0.5
 
 
 def baseline(arguments: argparse.Namespace) -> int:
@@ -51,5 +54,17 @@ def baseline(arguments: argparse.Namespace) -> int:
 
 
 def _read(clip: str) -> Waveform:
+    """A clip's sound.
+
+    Raises:
+        MaeumError: it cannot be used, or hardly anybody speaks: the baseline would be that of a room.
+        OSError: it cannot be read.
+    """
+    from maeum.engines.vad import FRAME, SPEECH, speech_probabilities  # takes a second to import
+
     settings = get_settings()
-    return decode(read_upload(Path(clip), settings.max_upload_bytes), settings.max_duration_s)
+    waveform = decode(read_upload(Path(clip), settings.max_upload_bytes), settings.max_duration_s)
+    speaking = speech_probabilities(np.frombuffer(waveform.to_pcm16(), np.int16)) > SPEECH
+    if speaking.sum() * FRAME / SAMPLE_RATE_HZ < _LEAST_SPEECH_S:
+        raise InvalidField(f"there is less than {_LEAST_SPEECH_S:g} s of speech in it", code="no_speech")
+    return waveform

@@ -10,12 +10,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from maeum.errors import InvalidConfiguration, UnknownLabel
+
+TextPooling = Literal["votes", "mean"]
 
 KO_LABELS = ("기쁨", "당황", "분노", "불안", "상처", "슬픔")
 EN_LABELS = ("ANGRY", "SAD", "DISGUST", "HAPPY", "FEAR", "SURPRISE")
@@ -130,6 +133,8 @@ class Fusion:
         voice_labels: the voice model's labels in its own order.
         text_weight: weight of the words, 0..1.
         voice_weight: weight of the voice, 0..1.
+        text_pooling: how sentences become one text vector: `votes`, the reference's, or the `mean` of their
+            probabilities.
 
     Raises:
         UnknownLabel: a model has a label that the projection does not know, or one label twice.
@@ -140,16 +145,28 @@ class Fusion:
     voice_labels: tuple[str, ...]
     text_weight: float = 0.7
     voice_weight: float = 0.3
+    text_pooling: TextPooling = "votes"
 
     def __post_init__(self) -> None:
         _indices("text", self.text_labels, self.projection.ko_labels)
         _indices("voice", self.voice_labels, self.projection.en_labels)
 
+    def pool(self, sentences: Sequence[Sequence[float]]) -> Vector:
+        """One text vector of all sentences, shape (n_text_labels,), sum 1 but for the rounding of votes.
+
+        Args:
+            sentences: the text model's probabilities, one row per sentence; at least one row.
+        """
+        if self.text_pooling == "mean":
+            mean: Vector = np.mean(sentences, axis=0)
+            return mean
+        return vote(sentences, len(self.text_labels))
+
     def fuse(self, text: Vector | None, voice: Vector) -> Vector:
         """Fuse the two modalities.
 
         Args:
-            text: votes in the text model's label order, shape (…, n_text_labels), or None when no sentence was
+            text: a vector in the text model's label order, shape (…, n_text_labels), or None when no sentence was
                 said: then the voice alone decides.
             voice: probabilities in the voice model's label order, shape (…, n_voice_labels).
 

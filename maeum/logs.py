@@ -28,6 +28,8 @@ def log_to_stderr(level: int = logging.INFO) -> None:
     logger.propagate = False
 
 
+ERROR_CODE = "maeum.error_code"
+"""Where an ASGI scope holds the code of the error that is answered."""
 PROBES = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
 """What monitoring asks every few seconds."""
 
@@ -56,6 +58,7 @@ class RequestLog:
         # Now: a mounted application is told its own part of the path in the same scope.
         path = scope["path"] if scope["path"] in self._known_paths else "unknown"
         request_id = uuid.uuid4().hex
+        scope[ERROR_CODE] = "-"
         status = int(HTTPStatus.INTERNAL_SERVER_ERROR)  # what the server answers when the application raises
 
         async def send_with_id(message: Message) -> None:
@@ -71,10 +74,11 @@ class RequestLog:
             await self._app(scope, receive, send_with_id)
         finally:
             _log.info(
-                "request_id=%s method=%s path=%s status=%d ms=%.1f",
+                "request_id=%s method=%s path=%s status=%d code=%s ms=%.1f",
                 request_id,
                 scope.get("method", "WEBSOCKET"),
                 path,
                 status,
+                scope[ERROR_CODE],
                 (time.perf_counter() - start) * 1000,
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
@@ -137,7 +138,7 @@ class Pipeline:
                 nor `windows`, or baseline not what `Baseline.parse` reads.
             UnsupportedLanguage: the speech model does not know `lang`.
         """
-        language = lang.strip().lower() or "ko"
+        language = re.split("[-_]", lang.strip().lower())[0] or "ko"  # of `ko-KR` the language
         if not (language.isascii() and language.isalpha() and len(language) <= 3):
             raise InvalidField("lang must be a language code such as ko", code="invalid_lang")
         if language not in self.languages:

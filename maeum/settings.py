@@ -74,6 +74,11 @@ class Settings(BaseSettings):
 
     text_weight: float = Field(0.7, ge=0, le=1, description="Weight of the words in the fusion.")
     voice_weight: float = Field(0.3, ge=0, le=1, description="Weight of the voice in the fusion.")
+    text_pooling: Literal["votes", "mean"] = Field(
+        "votes",
+        description="How sentences become one text vector: `votes`, one for each, as in the original; or `mean`, of "
+        "their probabilities, which is right more often; see “Votes or means”. A calibration takes the mean.",
+    )
     projection_file: Path | None = Field(
         None, description="JSON file with other label names and projection matrices; see “Other labels”."
     )

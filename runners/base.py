@@ -8,16 +8,16 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from maeum.logs import log_to_stderr
-from maeum.settings import get_settings
 from maeum.stages import Failure, run_isolated
-from runners.lifecycle import Watchdog, outlive_the_service
+from runners.lifecycle import Watchdog, outlive_the_service, settings_to_start_with
 
 Result = TypeVar("Result")
 
 log_to_stderr()
 
 _LONGEST_BATCH_S = 120  # at least, whatever requests may take: on a slow machine a batch of long clips does
-TIMEOUT_S = math.ceil(get_settings().request_timeout_s)
+SETTINGS = settings_to_start_with()
+TIMEOUT_S = math.ceil(SETTINGS.request_timeout_s)
 # Out of reach: BentoML may split a call into several batches and would refuse the later parts. Who waits too long for a
 # turn is refused by `maeum.batching`.
 MAX_LATENCY_MS = TIMEOUT_S * 1000

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import psutil
 
+from maeum.assembly import check_start
 from maeum.errors import StartError
 from maeum.memory import loading
 from maeum.settings import Settings, get_settings
@@ -23,6 +24,19 @@ _STOP_TIMEOUT_S = 5.0
 _STOP_POLL_S = 0.1
 
 _log = logging.getLogger("maeum.runners")
+
+
+def settings_to_start_with() -> Settings:
+    """The settings of this server; ends the start, with one line, when they or their models do not allow it.
+
+    When the server is imported, and not when a model is loaded: a process that fails then is started again.
+    """
+    try:
+        settings = get_settings()
+        check_start(settings)
+    except StartError as error:
+        raise SystemExit(f"maeum: {error.message} ({error.code})") from None
+    return settings
 
 
 def load_or_stop(load: Callable[[Settings], Engine]) -> Engine:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from maeum.resampling import SAMPLE_RATE_HZ
 
 FRAME = 512
+SPEECH = VadOptions().threshold  # from this probability on
 _CONTEXT = 64  # samples of the frame before that the model hears too
 _STATE = (1, 1, 128)
 _FRAMES_AT_ONCE = 512  # 16 s

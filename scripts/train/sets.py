@@ -11,7 +11,7 @@ import csv
 import io
 import random
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +98,21 @@ def main() -> None:
     for kind in ("comment", "diary"):
         written = [sentence for sentence in written_sentences("test") if sentence.kind == kind]
         write_rows(out / f"written_{kind}.csv", [["", sentence.text, sentence.label] for sentence in written])
+    entries = list(entries_of(LABELS))
+    write_set(
+        out / "entries",
+        ["text", "emotion"],
+        ((speaker.clip(texts, "", rng), [" ".join(texts), label]) for texts, label in entries),
+    )
     write_acted(arguments.data / "emotion" / "emodb", out)
+
+
+def entries_of(labels: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+    """Diary entries of two written sentences each, of one label, that no model was trained on."""
+    for label in labels:
+        texts = [one.text for one in written_sentences("test") if one.kind == "diary" and one.label == label]
+        for start in range(0, len(texts) - 1, 2):
+            yield texts[start : start + 2], label
 
 
 def write_acted(emodb: Path, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Sentences for the speech model: public text sets cleaned for espeak-ng, made-up diary lines, and the tokenizer.
+"""The speech model's sentences, of public text sets and this project's own, cleaned for espeak-ng; and the tokenizer.
 
 espeak-ng spells Latin letters and switches voice for digits, so only Hangul with ``. , ? !`` is kept.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from faster_whisper.tokenizer import Tokenizer as FasterWhisperTokenizer
 from speech_diary import diary_line
+from text_written import written_sentences
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 TEXT_COLUMNS = {
@@ -96,9 +97,11 @@ def prepare_text(data: Path, seed: int, own_test: Iterable[str]) -> tuple[list[s
         " ".join(rng.choices(bag, k=rng.randint(2, 6))) + rng.choice(".?!")
         for _ in range(int(len(corpus) * SHUFFLED_SHARE))
     }
+    written = {text for one in written_sentences("train") for text in clean_sentences(one.text)}
     excluded = {letters(text) for text in own_test}
+    excluded |= {letters(text) for one in written_sentences("test") for text in clean_sentences(one.text)}
     train, held_out = [], []
-    for text in itertools.chain(corpus, sorted(diary), sorted(shuffled)):
+    for text in itertools.chain(corpus, sorted(diary), sorted(shuffled), sorted(written)):
         key = letters(text)
         if key in excluded:
             continue

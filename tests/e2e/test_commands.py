@@ -92,9 +92,7 @@ def test_python(server: str, block: str) -> None:
 
 
 def test_make_serve(clip: Clip) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         ["make", "serve", f"PORT={port}"],
         cwd=PROJECT_DIR,
@@ -148,10 +146,57 @@ def test_production_models_are_fetched_and_served(tmp_path: Path, clip: Clip) ->
         assert answer["models"][kind].startswith(f"{reference}@")
 
 
-def test_missing_production_models_say_what_to_run(tmp_path: Path) -> None:
-    production = {"MAEUM_PROFILE": "production", "MAEUM_MODELS_DIR": str(tmp_path / "nothing")}
-    with pytest.raises(AssertionError, match="make models"), serve(tmp_path / "log.txt", **production):
-        pass
+@pytest.mark.parametrize(
+    ("environment", "reason"),
+    [
+        ({"MAEUM_PROFILE": "production", "MAEUM_MODELS_DIR": "nothing"}, r"run `make models` .*\(model_missing\)"),
+        ({"MAEUM_PROFILE": "prod"}, r"MAEUM_PROFILE: .*'production' \(invalid_configuration\)"),
+        ({"MAEUM_CALIBRATION": "absent.json"}, r"calibration file absent.json: .*\(invalid_configuration\)"),
+        ({"MAEUM_SPEECH_MODEL": "nowhere"}, r"correct MAEUM_SPEECH_MODEL \(model_missing\)"),
+    ],
+)
+def test_what_keeps_the_server_from_starting_is_one_line(environment: dict[str, str], reason: str) -> None:
+    refused = make_serve(free_port(), **environment)
+
+    assert refused.returncode != 0
+    (line,) = [line for line in refused.stderr.splitlines() if not line.startswith("make")]
+    assert re.fullmatch(f"maeum: .*{reason}", line)
+
+
+def test_a_second_server_leaves_the_first_one_s_metrics(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first:
+        port = first.getsockname()[1]
+        home = PROJECT_DIR / "build" / f"bentoml-{port}"
+        metrics = home / "prometheus_multiproc_dir" / "counter_1.db"
+        metrics.parent.mkdir(parents=True)
+        try:
+            metrics.write_bytes(b"counted")
+            refused = make_serve(port)
+            assert metrics.read_bytes() == b"counted"
+        finally:
+            shutil.rmtree(home)
+
+    assert refused.returncode != 0
+    (line,) = [line for line in refused.stderr.splitlines() if not line.startswith("make")]
+    assert line == f"maeum: port {port} cannot be used: Address already in use; choose another with PORT="
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def make_serve(port: int, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `make serve` where it should not get far."""
+    return subprocess.run(
+        ["make", "serve", f"PORT={port}"],
+        cwd=PROJECT_DIR,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=START_TIMEOUT_S,
+    )
 
 
 def test_damaged_weights_end_the_start(tmp_path: Path) -> None:

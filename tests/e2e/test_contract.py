@@ -96,6 +96,23 @@ def test_silence_lets_the_voice_decide(server: str) -> None:
     assert sum(answer["emotion"]["probabilities"]) == pytest.approx(1, abs=1e-6)
 
 
+def test_the_contract_s_route_warns_in_a_header(server: str, clip: Clip) -> None:
+    silence = io.BytesIO()
+    soundfile.write(silence, [0.0] * 32_000, 16_000, format="WAV")
+    doubtful = httpx.post(f"{server}/api/diary/analyze", files={"file": silence.getvalue()}, timeout=60)
+    sure = post(server, "/api/diary/analyze", clip)
+
+    assert list(doubtful.json()) == list(sure.json()) == ["summary", "emotion_analysis"]
+    assert doubtful.headers["x-maeum-warnings"] == "no_speech"
+    assert "x-maeum-warnings" not in sure.headers
+
+
+def test_a_language_may_name_its_country(server: str, clip: Clip) -> None:
+    answer = post(server, "/v1/analyze", clip, lang="ko-KR").json()
+
+    assert answer["transcript"]["language"] == "ko"
+
+
 def test_summary_can_be_left_out(server: str, clip: Clip) -> None:
     answer = post(server, "/v1/analyze", clip, summary="false").json()
 

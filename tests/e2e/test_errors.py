@@ -224,6 +224,13 @@ def test_the_readme_lists_every_code() -> None:
             assert [status in row for row in rows if f"`{code}`" in row] == [True], code
 
 
+def test_the_log_says_which_error_was_answered(server: str, clip: Clip, server_log: Path) -> None:
+    for path in ("/v1/analyze", "/api/diary/analyze", BENTOML_ROUTE):
+        asked = httpx.post(f"{server}{path}", files={"file": clip.data}, data={"gender": "ROBOT"}, timeout=60)
+        line = f"request_id={asked.headers['x-request-id']} method=POST path={path} status=422 code=invalid_gender"
+        assert line in server_log.read_text(errors="replace")
+
+
 def test_a_transcript_is_never_logged(server: str, clip: Clip, server_log: Path) -> None:
     answer = httpx.post(f"{server}/v1/analyze", files={"file": ("secret-name.flac", clip.data)}, timeout=60).json()
 

@@ -23,6 +23,7 @@ from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
 from tests.conftest import Clip, heed_interrupts
 from tests.hub_server import HubServer
+from tests.memory_stages import wav
 from tests.tiny_models import build_speech_layout, build_text_model, build_voice_model, files_of
 
 MAEUM = str(Path(sys.executable).with_name("maeum"))
@@ -237,6 +238,8 @@ def test_a_speakers_baseline_is_measured_and_applied(clips: list[Clip], tmp_path
         (["a", "a"], 2, "no baseline: the clips are too much alike: a deviation would be 0 (invalid_baseline)"),
         (["a", "broken"], 1, "{folder}/broken: the file is not audio that can be decoded; nothing was written"),
         (["a", "absent"], 1, "{folder}/absent: No such file or directory; nothing was written"),
+        (["a", "silent"], 1, "{folder}/silent: there is less than 0.5 s of speech in it; nothing was written"),
+        (["a", "hum"], 1, "{folder}/hum: there is less than 0.5 s of speech in it; nothing was written"),
     ],
 )
 def test_clips_that_give_no_baseline_say_why(
@@ -244,6 +247,10 @@ def test_clips_that_give_no_baseline_say_why(
 ) -> None:
     (tmp_path / "a").write_bytes(clip.data)
     (tmp_path / "broken").write_bytes(b"RIFF")
+    (tmp_path / "silent").write_bytes(wav(np.zeros(48_000, np.float32)))
+    (tmp_path / "hum").write_bytes(
+        wav(np.float32(0.3) * np.sin(np.arange(48_000, dtype=np.float32) * np.float32(0.047)))
+    )
     out = tmp_path / "me.json"
     assert main(["baseline", *(str(tmp_path / name) for name in names), "--out", str(out)]) == code
     assert capsys.readouterr().err == f"maeum: {message.format(folder=tmp_path)}\n"

@@ -273,3 +273,17 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InvalidConfiguration, match="projection file"):
         Projection.load(tmp_path / name)
+
+
+@given(st.lists(simplex(6), min_size=1, max_size=5))
+def test_sentences_become_votes_or_the_mean_of_their_probabilities(sentences: list[tuple[float, ...]]) -> None:
+    by_votes = Fusion(Projection(), KO_LABELS, EN_LABELS, text_pooling="votes")
+    by_mean = Fusion(Projection(), KO_LABELS, EN_LABELS, text_pooling="mean")
+    assert by_votes.pool(sentences) == pytest.approx(vote(sentences, 6))
+    means = [sum(column) / len(sentences) for column in zip(*sentences, strict=True)]
+    assert by_mean.pool(sentences) == pytest.approx(means)
+
+
+def test_votes_are_the_default() -> None:
+    sentences = [(0.4, 0.6, 0, 0, 0, 0), (0, 0, 0.9, 0.1, 0, 0)]
+    assert Fusion(Projection(), KO_LABELS, EN_LABELS).pool(sentences).tolist() == [0, 0.5, 0.5, 0, 0, 0]

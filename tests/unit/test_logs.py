@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from maeum.logs import RequestLog
+from maeum.logs import ERROR_CODE, RequestLog
 
 
 def run(app: Any, scope: dict[str, Any]) -> list[Any]:
@@ -54,7 +54,7 @@ def test_an_answer_carries_the_id_of_its_line(
     assert (headers[b"a"], body["body"]) == (b"b", b"x")
     (line,) = lines.messages
     assert line.startswith(
-        f"request_id={headers[b'x-request-id'].decode()} method=POST path={path} status={status} ms="
+        f"request_id={headers[b'x-request-id'].decode()} method=POST path={path} status={status} code=- ms="
     )
 
 
@@ -91,3 +91,13 @@ def test_the_path_is_the_one_that_was_asked_for(lines: pytest.LogCaptureFixture)
 def test_other_traffic_and_probes_pass_untouched(lines: pytest.LogCaptureFixture, scope: dict[str, Any]) -> None:
     assert run(answering(200), scope)[0]["headers"] == [(b"a", b"b")]
     assert lines.messages == []
+
+
+def test_the_code_of_an_error_is_in_its_line(lines: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scope[ERROR_CODE] = "invalid_gender"
+        await answering(422)(scope, receive, send)
+
+    run(app, {"type": "http", "method": "POST", "path": "/v1/analyze"})
+    (line,) = lines.messages
+    assert " status=422 code=invalid_gender ms=" in line
