@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import torch
 
+from maeum.cores import has_bf16
 from maeum.settings import PROJECT_DIR, Settings
 
 _PACKAGES = (
@@ -63,11 +64,6 @@ def changed_settings(settings: Settings) -> dict[str, str]:
     return changed
 
 
-def has_bf16(device: str) -> bool:
-    """Whether the device has instructions for bfloat16."""
-    return device == "cuda" or bool({"avx512_bf16", "amx_bf16"} & _cpu_flags())
-
-
 def gemm_gflops(device: str) -> dict[str, float]:
     """GFLOP/s of the best of a few matrix products, by precision: the roof under which models work.
 
@@ -76,7 +72,7 @@ def gemm_gflops(device: str) -> dict[str, float]:
     kinds = {"fp32": torch.float32}
     if device == "cuda":
         kinds |= {"bf16": torch.bfloat16, "fp16": torch.float16}
-    elif has_bf16(device):
+    elif has_bf16():
         kinds["bf16"] = torch.bfloat16
     size = 8192 if device == "cuda" else 1536
     return {name: round(_gemm(size, kind, device), 1) for name, kind in kinds.items()}
@@ -96,10 +92,6 @@ def _gemm(size: int, kind: torch.dtype, device: str) -> float:
 
 def _cpu_model() -> str:
     return next((value for key, value in _cpu_info() if key == "model name"), platform.processor())
-
-
-def _cpu_flags() -> set[str]:
-    return set(next((value for key, value in _cpu_info() if key == "flags"), "").split())
 
 
 def _cpu_info() -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""How many cores this process may use, and how many threads numpy."""
+"""How many cores this process may use, what they can do, and how many threads numpy takes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from threadpoolctl import ThreadpoolController
 
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_CPU_INFO = Path("/proc/cpuinfo")
 
 
 def available_cores(cpu_max: Path = _CPU_MAX) -> int:
@@ -23,6 +24,19 @@ def available_cores(cpu_max: Path = _CPU_MAX) -> int:
         return max(1, min(cores, math.ceil(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or no limit
         return cores
+
+
+def has_bf16(cpu_info: Path = _CPU_INFO) -> bool:
+    """Whether the processor has instructions for bfloat16. Where it has none, torch takes longer than in fp32.
+
+    Args:
+        cpu_info: Linux's file, with the processor's flags.
+    """
+    try:
+        flags = set(cpu_info.read_text().split())
+    except OSError:  # not Linux
+        return False
+    return bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)  # the last is ARM's
 
 
 def one_blas_thread() -> None:

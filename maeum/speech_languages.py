@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maeum.errors import ModelInvalid
 from maeum.labels import read_json, read_json_object
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 _MULTILINGUAL_VOCABULARY = 51_865
 
@@ -38,6 +42,19 @@ def supported_languages(folder: Path) -> frozenset[str]:
     if not found:
         raise ModelInvalid("lang_ids in config.json of the speech model name no tokens of its tokenizer.json")
     return found
+
+
+def check_languages(languages: frozenset[str], tokenizer: Tokenizer) -> None:
+    """Refuse a multilingual model that names languages without a token: nobody could ask it for them.
+
+    Raises:
+        ModelInvalid: `languages` in its `config.json` has such a code.
+    """
+    strangers = sorted(code for code in languages if tokenizer.token_to_id(f"<|{code}|>") is None)
+    if strangers:
+        raise ModelInvalid(
+            f"the speech model's config.json names languages that its tokenizer.json has no token for: {strangers}"
+        )
 
 
 def _vocabulary_size(folder: Path) -> int:

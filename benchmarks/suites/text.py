@@ -5,11 +5,12 @@ from __future__ import annotations
 import statistics
 from typing import Any, get_args
 
-from benchmarks.machine import gemm_gflops, has_bf16
+from benchmarks.machine import gemm_gflops
 from benchmarks.measure import Figure, alternate, ratio, seconds
 from benchmarks.original import Original
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_text
+from maeum.cores import has_bf16
 from maeum.engines.text import TextEngine
 from maeum.errors import InvalidConfiguration
 from maeum.settings import TextPrecision
@@ -22,7 +23,7 @@ def run(run: Run) -> list[Figure]:
     figures = []
     original = run.original()
     for precision in get_args(TextPrecision):
-        if precision == "bf16" and not has_bf16(run.device):
+        if precision == "bf16" and run.device == "cpu" and not has_bf16():
             run.say("  bf16 left out: this CPU has no instructions for it")  # torch would emulate it
             continue
         try:

@@ -32,7 +32,7 @@ from maeum.errors import ModelInvalid
 from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, syllables_per_second
 from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import SpeechWindow
-from maeum.speech_languages import supported_languages
+from maeum.speech_languages import check_languages, supported_languages
 from maeum.stages import Failure, Segment, SpeechItem, Transcript
 
 BEAM_SIZE = 5
@@ -82,6 +82,8 @@ class SpeechEngine:
             )
         except (RuntimeError, ValueError, OSError, json.JSONDecodeError) as error:
             raise ModelInvalid(f"the speech model does not load: {error}") from error
+        if self._model.model.is_multilingual:
+            check_languages(self.languages, self._model.hf_tokenizer)
         self._tokenizers: dict[str, Tokenizer] = {}
         self._suppressed = get_suppressed_tokens(self._tokenizer(next(iter(sorted(self.languages)))), [-1])
 
@@ -119,11 +121,8 @@ class SpeechEngine:
             )
         return self._tokenizers[language]
 
-    def _knows_token_of(self, language: str) -> bool:
-        return not self._model.model.is_multilingual or self._tokenizer(language).language is not None
-
     def _plan(self, item: SpeechItem) -> Plan | Failure:
-        if item.language not in self.languages or not self._knows_token_of(item.language):
+        if item.language not in self.languages:
             return Failure("unsupported_language", f"the speech model does not transcribe {item.language!r}")
         if len(item.pcm16) % 2:
             return Failure("speech_failed", "PCM16 audio has an odd number of bytes")

@@ -14,6 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from maeum.cores import has_bf16
 from maeum.engines.text_bf16 import pack
 from maeum.engines.text_int8 import int8_logits
 from maeum.errors import InvalidConfiguration, ModelInvalid
@@ -132,7 +133,7 @@ class TextEngine:
 def _check_precision(precision: TextPrecision, device: str) -> None:
     if precision == "int8" and device != "cpu":
         raise InvalidConfiguration("MAEUM_TEXT_PRECISION=int8 is for CPUs; take bf16 on a GPU")
-    if precision == "bf16" and device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if precision == "bf16" and device == "cpu" and not has_bf16():
         raise InvalidConfiguration("MAEUM_TEXT_PRECISION=bf16: this CPU has no bfloat16; take int8")
 
 

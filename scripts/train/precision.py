@@ -2,7 +2,9 @@
 
 import torch
 
+from maeum.cores import has_bf16
+
 
 def autocast() -> torch.autocast:
     """A context that computes in bfloat16 where the processor has it; elsewhere it would be fifty times slower."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()))
+    return torch.autocast("cpu", torch.bfloat16, enabled=has_bf16())

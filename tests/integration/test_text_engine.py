@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from maeum.cores import has_bf16
 from maeum.engines import text as text_module
 from maeum.engines.text import MAX_TOKENS, TextEngine
 from maeum.engines.text_bf16 import pack
@@ -190,17 +191,17 @@ def test_bfloat16_is_almost_the_same_or_refused(
 ) -> None:
     exact = np.array(good(engine.classify(sentences)))
     with monkeypatch.context() as pretend:  # slow without the instructions, but right
-        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            pretend.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+        if not has_bf16():
+            pretend.setattr(text_module, "has_bf16", lambda: True)
             pretend.setattr(text_module, "pack", lambda model: None)  # oneDNN does not emulate its own layout
         half = np.array(good(TextEngine(FOLDER, precision="bf16").classify(sentences)))
     assert half == pytest.approx(exact, abs=0.02)
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    monkeypatch.setattr(text_module, "has_bf16", lambda: False)
     with pytest.raises(InvalidConfiguration, match="take int8"):
         TextEngine(FOLDER, precision="bf16")
 
 
-@pytest.mark.skipif(not torch.ops.mkldnn._is_mkldnn_bf16_supported(), reason="this CPU has no bfloat16")
+@pytest.mark.skipif(not has_bf16(), reason="this CPU has no bfloat16")
 def test_packed_matrices_answer_as_the_layers_they_replace() -> None:
     model = AutoModelForSequenceClassification.from_pretrained(FOLDER, dtype=torch.bfloat16).eval()
     tokens = torch.randint(5, 2000, (6, 40), generator=torch.Generator().manual_seed(0))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maeum.assembly import default_speech_workers
-from maeum.cores import available_cores
+from maeum.cores import available_cores, has_bf16
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_numpys_products_stay_on_the_thread_that_asks() -> None:
     code = (
         "import numpy\n"
         "from threadpoolctl import threadpool_info\n"
-        "from maeum.cores import one_blas_thread\n"
+        "from maeum.cores import has_bf16, one_blas_thread\n"
         "one_blas_thread()\n"
         "print(*(pool['num_threads'] for pool in threadpool_info() if pool['internal_api'] == 'openblas'))"
     )
@@ -62,3 +62,19 @@ MB = 10**6
 )
 def test_larger_speech_models_share_more_threads(model_bytes: int, threads: int, workers: int) -> None:
     assert default_speech_workers(model_bytes, threads) == workers
+
+
+@pytest.mark.parametrize(
+    ("cpu_info", "expected"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 sse\n", True),
+        ("flags\t\t: amx_bf16 amx_tile\n", True),
+        ("Features\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx512f avx512vl avx512bw\n", False),  # oneDNN emulates it there
+        (None, False),
+    ],
+)
+def test_bfloat16_takes_instructions_of_its_own(tmp_path: Path, cpu_info: str | None, expected: bool) -> None:
+    if cpu_info is not None:
+        (tmp_path / "cpuinfo").write_text(cpu_info)
+    assert has_bf16(tmp_path / "cpuinfo") is expected

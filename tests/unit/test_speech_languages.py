@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from maeum.errors import ModelInvalid
 from maeum.settings import PROJECT_DIR
-from maeum.speech_languages import supported_languages
+from maeum.speech_languages import check_languages, supported_languages
 
 TOKENS = [
     {"id": 50258, "content": "<|startoftranscript|>", "special": True},
@@ -111,3 +112,11 @@ def test_a_file_that_is_no_json_is_refused(tmp_path: Path, content: bytes) -> No
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelInvalid, match=r"config\.json"):
         supported_languages(tmp_path)
+
+
+def test_languages_that_the_tokenizer_lacks_are_refused() -> None:
+    tokenizer = Tokenizer(models.WordLevel({"<|en|>": 0, "<|ko|>": 1}, unk_token="<|en|>"))
+
+    check_languages(frozenset({"ko", "en"}), tokenizer)
+    with pytest.raises(ModelInvalid, match="no token for: \\['de', 'xx'\\]"):
+        check_languages(frozenset({"xx", "ko", "de"}), tokenizer)
