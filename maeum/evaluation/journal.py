@@ -34,7 +34,7 @@ _SETTINGS_WITHOUT_EFFECT = frozenset(
         *("profile", "speech_model", "text_model", "voice_model", "models_dir"),  # the models' files are hashed
         "device",  # what it comes to counts
         *("speech_threads", "speech_workers", "text_threads"),
-        *("text_weight", "voice_weight", "projection_file", "calibration"),
+        *("text_weight", "voice_weight", "text_pooling", "projection_file", "calibration"),
         *(
             "max_upload_bytes",
             "max_uploads_bytes",
@@ -110,8 +110,7 @@ def _digest(value: object) -> str:
 def _sources(package: Path) -> Iterator[Path]:
     """Modules that decide predictions: not the command line and the pages, and of the evaluation only what asks."""
     for path in package.rglob("*.py"):
-        first = path.relative_to(package).parts[0]
-        if first not in ("cli.py", "evaluation", "web") and not first.startswith("cli_"):
+        if path.relative_to(package).parts[0] not in ("cli", "evaluation", "web"):
             yield path
     yield package / "evaluation" / "predict.py"
 

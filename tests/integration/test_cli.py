@@ -81,6 +81,26 @@ def test_json_lines_hold_the_http_answer_and_nothing_else(clip: Clip, tmp_path: 
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("name", ["all.jsonl", "all.csv"])
+def test_an_archive_is_written_to_a_file_and_gone_on_with(clips: list[Clip], tmp_path: Path, name: str) -> None:
+    archive, out = tmp_path / "archive", tmp_path / name
+    archive.mkdir()
+    for number, clip in enumerate(clips[:2]):
+        (archive / f"{number}.flac").write_bytes(clip.data)
+    (archive / "2.wav").write_bytes(b"RIFF")
+    first = run("analyze", str(archive), "--out", str(out), "--no-summary")
+    assert (first.returncode, first.stdout) == (1, "")
+    assert first.stderr.splitlines() == [
+        f"{archive}/2.wav: the file is not audio that can be decoded (undecodable_audio)",
+        f"maeum: analysed 3, of which 1 failed; wrote {out}",
+    ]
+    (archive / "2.wav").write_bytes(clips[2].data)
+    second = run("analyze", str(archive), "--out", str(out), "--no-summary")
+    assert (second.returncode, second.stdout) == (0, "")
+    assert second.stderr == f"maeum: analysed 1, of which 0 failed, 2 were there before; wrote {out}\n"
+    assert all(out.read_text("utf-8").count(f"{archive}/{file}") == 1 for file in ("0.flac", "1.flac", "2.wav"))
+
+
 def test_a_terminal_sees_progress_and_a_pipe_does_not(clips: list[Clip]) -> None:
     controller, terminal = pty.openpty()
     try:

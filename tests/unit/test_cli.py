@@ -18,9 +18,9 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from maeum import __version__
-from maeum.cards import print_card, printable
 from maeum.cli import main
-from maeum.cli_analyze import FILES_IN_FLIGHT, analyze_files
+from maeum.cli.analyze import FILES_IN_FLIGHT, analyze_files
+from maeum.cli.cards import print_card, printable
 from maeum.features import Baseline, Baselines
 from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection
 from maeum.pipeline import Pipeline

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from maeum.cards import printable
+from maeum.cli.cards import printable
 from maeum.errors import InvalidManifest, StartError
 from maeum.settings import get_settings
 

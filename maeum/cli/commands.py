@@ -50,9 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     analyze = commands.add_parser(
-        "analyze", help="analyse recordings", description="Analyse recordings, several at a time, in their order."
+        "analyze",
+        help="analyse recordings",
+        description="Analyse recordings, several at a time, in their order, as cards to read, as JSON Lines, or into a "
+        "file that an interrupted run goes on with.",
     )
-    analyze.add_argument("files", nargs="+", metavar="FILE", help="audio file: wav, flac, mp3, ogg, m4a, webm, …")
+    analyze.add_argument(
+        "files",
+        nargs="+",
+        metavar="PATH",
+        help="audio file (wav, flac, mp3, ogg, m4a, webm, …), or a folder with such files in it or below",
+    )
     analyze.add_argument(
         "--gender",
         type=str.upper,
@@ -71,7 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         "--baseline", type=Path, metavar="FILE", help="the speaker's own baseline, from `maeum baseline`"
     )
     analyze.add_argument("--no-summary", dest="summary", action="store_false", help="write no summary")
-    analyze.add_argument("--json", action="store_true", help="JSON Lines on stdout: one object for each file")
+    output = analyze.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="JSON Lines on stdout: one object for each file")
+    output.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="a .csv for spreadsheets, else JSON Lines; the files that it has an analysis of are left out",
+    )
 
     baseline = commands.add_parser(
         "baseline",
@@ -129,10 +144,10 @@ def _kind(text: str) -> str:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Here, because `--help` and `--version` need none of it.
-    from maeum.cli_analyze import analyze
-    from maeum.cli_baseline import baseline
-    from maeum.cli_evaluate import calibrate, evaluate
-    from maeum.cli_models import fetch_models, list_models, verify_models
+    from maeum.cli.analyze import analyze
+    from maeum.cli.baseline import baseline
+    from maeum.cli.evaluate import calibrate, evaluate
+    from maeum.cli.models import fetch_models, list_models, verify_models
     from maeum.errors import MaeumError, StartError
 
     runs = {"analyze": analyze, "baseline": baseline, "evaluate": evaluate, "calibrate": calibrate}

@@ -1,20 +1,30 @@
-"""`maeum analyze`: recordings in, cards or JSON Lines out."""
+"""`maeum analyze`: recordings in; cards, JSON Lines or a spreadsheet out."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import os
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
+from maeum.cli.cards import print_card, printable
+from maeum.cli.recordings import Results, as_json, find_recordings, name_of
 from maeum.errors import InvalidField
 from maeum.settings import get_settings
 
@@ -24,6 +34,8 @@ if TYPE_CHECKING:
 
 # Enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
 FILES_IN_FLIGHT = 8
+# Done or under way behind one that takes long: an archive's analyses are not all kept until its end.
+_FILES_AHEAD = 8 * FILES_IN_FLIGHT
 
 
 def analyze(arguments: argparse.Namespace) -> int:
@@ -34,10 +46,11 @@ def analyze(arguments: argparse.Namespace) -> int:
 
     Raises:
         StartError: a model or a setting does not allow a start.
-        MaeumError: the options do not fit the models.
+        MaeumError: the options do not fit the models, a folder holds no recordings, or the output is not writable.
     """
     baseline = read_baseline(arguments.baseline) if arguments.baseline else ""
-    with _Report(len(arguments.files), as_json=arguments.json) as report:
+    files = find_recordings(arguments.files)
+    with _Report(len(files), as_json=arguments.json) as report, ExitStack() as opened:
         # Here, because the models' libraries take seconds to import.
         from maeum.local import build_local_pipeline
 
@@ -46,18 +59,27 @@ def analyze(arguments: argparse.Namespace) -> int:
         options = pipeline.options(
             arguments.gender, arguments.lang, arguments.summary, arguments.voice_pooling, baseline
         )
-        report.models_loaded()
+        known: frozenset[str] = frozenset()
+        if arguments.out:
+            labels = pipeline.fusion.text_labels, pipeline.fusion.voice_labels
+            report.results = opened.enter_context(Results(arguments.out, *labels))
+            known = report.results.known
+        left = [file for file in files if name_of(file) not in known]
+        report.models_loaded(len(left))
 
         async def run() -> int:
             n_failed = 0
-            outcomes = analyze_files(
-                pipeline, options, arguments.files, settings.max_upload_bytes, on_done=report.file_done
-            )
+            outcomes = analyze_files(pipeline, options, left, settings.max_upload_bytes, on_done=report.file_done)
             async for file, outcome in outcomes:
                 n_failed += not report.write(file, outcome)
             return n_failed
 
-        return 1 if asyncio.run(run()) else 0
+        n_failed = asyncio.run(run())
+    if arguments.out:
+        before = f", {len(files) - len(left)} were there before" if len(left) < len(files) else ""
+        done = f"analysed {len(left)}, of which {n_failed} failed{before}"
+        print(f"maeum: {done}; wrote {printable(str(arguments.out))}", file=sys.stderr)
+    return 1 if n_failed else 0
 
 
 def read_baseline(path: Path) -> str:
@@ -100,12 +122,19 @@ async def analyze_files(
             on_done()
             return outcome
 
-    tasks = [asyncio.create_task(run(file)) for file in files]
+    ahead: deque[tuple[str, asyncio.Task[AnalysisBody | ErrorDetail]]] = deque()
+    coming = iter(files)
     try:
-        for file, task in zip(files, tasks, strict=True):
-            yield file, await task
+        while True:
+            ahead.extend((file, asyncio.create_task(run(file))) for file in islice(coming, _FILES_AHEAD - len(ahead)))
+            if not ahead:
+                return
+            file, task = ahead[0]
+            outcome = await task
+            ahead.popleft()
+            yield file, outcome
     finally:
-        for task in tasks:
+        for _, task in ahead:
             task.cancel()
 
 
@@ -127,7 +156,8 @@ class _Report:
     """Writes outcomes, and shows on stderr how far the work is where someone watches."""
 
     def __init__(self, n_files: int, *, as_json: bool) -> None:
-        self._n_files, self._as_json = n_files, as_json
+        self._as_json = as_json
+        self.results: Results | None = None
         if as_json:
             _reconfigure(encoding="utf-8")  # JSON is UTF-8 whatever the terminal speaks
         else:
@@ -140,6 +170,7 @@ class _Report:
                 TextColumn("{task.description}"),
                 *([BarColumn(), MofNCompleteColumn()] if n_files > 1 else []),
                 TimeElapsedColumn(),
+                *([TextColumn("· left"), TimeRemainingColumn()] if n_files > 1 else []),
                 console=Console(stderr=True),
                 transient=True,
                 redirect_stdout=False,
@@ -155,9 +186,9 @@ class _Report:
         if self._progress:
             self._progress.stop()
 
-    def models_loaded(self) -> None:
+    def models_loaded(self, n_files: int) -> None:
         if self._progress:
-            self._progress.update(self._task, description="analysing", total=self._n_files)
+            self._progress.update(self._task, description="analysing", total=n_files)
 
     def file_done(self) -> None:
         if self._progress:
@@ -165,21 +196,23 @@ class _Report:
 
     def write(self, file: str, outcome: AnalysisBody | ErrorDetail) -> bool:
         """Write one file's outcome and tell whether it is an analysis."""
-        from maeum.cards import print_card, printable
         from maeum.schemas import AnalysisBody
 
-        name = os.fsencode(file).decode("utf-8", errors="replace")
-        failed = not isinstance(outcome, AnalysisBody)
+        name = name_of(file)
+        answered = isinstance(outcome, AnalysisBody)
+        if self.results:
+            self.results.write(name, outcome)
+            if answered:
+                return True
         with self._paused():
             if self._as_json:
-                body = {"error": outcome.model_dump()} if failed else outcome.model_dump()
-                print(json.dumps({"file": name, **body}, ensure_ascii=False), flush=True)
+                print(as_json(name, outcome), flush=True)
             elif isinstance(outcome, AnalysisBody):
                 print_card(self._console, name, outcome)
                 sys.stdout.flush()
             else:
                 print(f"{printable(name)}: {outcome.message} ({outcome.code})", file=sys.stderr)
-        return not failed
+        return answered
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
