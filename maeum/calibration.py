@@ -56,7 +56,7 @@ class Quality(_Frozen):
 
 
 class Fit(_Frozen):
-    """What the calibration was fitted on, and how the three ways of fusing compare there.
+    """What the calibration was fitted on, and how the three ways of fusing, and either modality alone, do there.
 
     `contents` tells the clips by hashes of their bytes: whoever evaluates on them again should know. `warnings` says
     what makes the fit less than it seems.
@@ -67,7 +67,7 @@ class Fit(_Frozen):
     n_without_speech: int
     n_folds: int
     speakers_kept_apart: bool
-    quality: dict[Literal["fixed", "weights", "stacked"], Quality]
+    quality: dict[Literal["fixed", "weights", "stacked", "text alone", "voice alone"], Quality]
     reason: str
     warnings: tuple[str, ...]
     contents: tuple[str, ...]

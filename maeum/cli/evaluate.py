@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,8 +118,13 @@ def _check_extra() -> None:
 
 
 def _name_ignored(manifest: Manifest) -> None:
-    if manifest.ignored_columns:
-        print(f"maeum: nobody reads the columns {printable(', '.join(manifest.ignored_columns))}", file=sys.stderr)
+    from maeum.evaluation.manifest import COLUMNS
+
+    if not manifest.ignored_columns:
+        return
+    meant = {column: get_close_matches(column, COLUMNS, 1) for column in manifest.ignored_columns}
+    named = [f"{column} (did you mean {close[0]}?)" if close else column for column, close in meant.items()]
+    print(f"maeum: nobody reads the columns {printable(', '.join(named))}", file=sys.stderr)
 
 
 @contextmanager
@@ -162,7 +168,13 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             table.add_row(name, str(one.n_clips), *figures, number(one.ece), number(one.aurc))
             for label, each in one.per_label.items():
                 details.add_row(name, Text(label), str(each.n_clips), number(each.precision), number(each.recall))
-        console.print(table, details)
+        console.print(table)
+        compared = _table("on the same clips", "clips", "accuracy", "macro-F1", "UAR")
+        for name, less in scores.fused_less.items():
+            if less is not None:
+                figures = map(interval, (less.accuracy, less.macro_f1, less.uar))
+                compared.add_row(f"fused less {name}", str(less.n_clips), *figures)
+        console.print(compared, details)
 
 
 def _print_calibration(calibration: Calibration) -> None:

@@ -14,9 +14,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from maeum.calibration import Calibration, Fit, Quality, Space, Stacked, log_features, soften
 from maeum.errors import InvalidManifest
+from maeum.evaluation.intervals import Ints
 from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
-from maeum.evaluation.metrics import Ints, mean_log_loss, reliability, summary_figures
+from maeum.evaluation.metrics import mean_log_loss, reliability, summary_figures
 from maeum.evaluation.predict import Models
 from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.fusion import Fusion, Vector, vote
@@ -26,7 +27,7 @@ MIN_CLIPS_PER_LABEL = 3
 MAX_FOLDS = 5
 FEW_CLIPS = 20
 FIXED_WEIGHTS = (0.7, 0.3)  # the reference's
-_COLDEST, _WARMEST = 0.05, 20.0
+_COLDEST, _COLD, _WARMEST = 0.05, 0.25, 20.0
 _SEED = 0
 
 
@@ -99,11 +100,15 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
         "voice_pooling": models.voice_pooling,
     }
     folds = _folds(examples)
-    held_out: dict[str, Vector] = {name: np.zeros((len(examples.true), len(labels))) for name in ("weights", "stacked")}
+    ways = ("weights", "stacked", "text alone", "voice alone")
+    held_out: dict[str, Vector] = {name: np.zeros((len(examples.true), len(labels))) for name in ways}
     for train, test in folds:
-        fitted = _fit(examples.take(train), models.fusion, owner, "weights")
-        for name, vectors in held_out.items():
-            vectors[test] = _fused(fitted, examples.take(test), models.fusion, stacked=name == "stacked")
+        fitted, tested = _fit(examples.take(train), models.fusion, owner, "weights"), examples.take(test)
+        for name in ("weights", "stacked"):
+            held_out[name][test] = _fused(fitted, tested, models.fusion, stacked=name == "stacked")
+        text, voice = _softened(fitted, tested)
+        held_out["text alone"][test] = text_in_space(models.fusion, space, text)
+        held_out["voice alone"][test] = voice_in_space(models.fusion, space, voice)
     fixed = replace(models.fusion, text_weight=FIXED_WEIGHTS[0], voice_weight=FIXED_WEIGHTS[1])
     english = fixed.fuse_english(examples.votes(), examples.voice)
     quality = {
@@ -142,6 +147,9 @@ def _reason(quality: dict[str, Quality], chosen: str, unseen: Sequence[str]) -> 
     )
     if quality["fixed"].log_loss <= quality[chosen].log_loss:
         reason += f"; but the fixed weights have {quality['fixed'].log_loss:.3f}, so better use no calibration"
+    for alone in ("text alone", "voice alone"):
+        if quality[alone].log_loss < quality[chosen].log_loss:
+            reason += f"; {alone} has {quality[alone].log_loss:.3f}: fusing is no gain on these clips"
     return reason
 
 
@@ -211,6 +219,11 @@ def _at_a_bound(fitted: Calibration) -> Iterator[str]:
             yield f"the temperature of {modality} is at its bound of {_WARMEST:g}: it hardly tells these labels apart"
         if temperature < _COLDEST * 1.01:
             yield f"the temperature of {modality} is at its bound of {_COLDEST:g}: there are too few clips to doubt it"
+        elif temperature < _COLD:
+            yield (
+                f"the temperature of {modality}, {temperature:.2f}, makes it surer than these clips can show: "
+                "add clips that it gets wrong"
+            )
 
 
 def _fit(examples: Examples, fusion: Fusion, owner: Mapping[str, Any], way: str) -> Calibration:
@@ -269,9 +282,12 @@ def _stack(features: Vector, true: Ints, labels: Sequence[str]) -> Stacked:
 
 def _fused(fitted: Calibration, examples: Examples, fusion: Fusion, *, stacked: bool) -> Vector:
     way = fitted.model_copy(update={"fusion": "stacked" if stacked else "weights"})
-    text, voice = examples.text(fitted.text_temperature), soften(examples.voice, fitted.voice_temperature)
-    english, korean = way.fuse(fusion, text, voice)
+    english, korean = way.fuse(fusion, *_softened(fitted, examples))
     return english if examples.space == "english" else korean
+
+
+def _softened(fitted: Calibration, examples: Examples) -> tuple[Vector, Vector]:
+    return examples.text(fitted.text_temperature), soften(examples.voice, fitted.voice_temperature)
 
 
 def _quality(true: Ints, vectors: Vector) -> Quality:

@@ -13,7 +13,9 @@ from maeum.evaluation.spaces import label_spaces
 from maeum.features import Gender
 from maeum.fusion import Fusion
 
-OPTIONAL_COLUMNS = ("text", "emotion", "gender", "lang", "speaker")
+COLUMNS = ("path", "text", "emotion", "gender", "lang", "speaker")
+_WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
+_WRONG_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
     """Read and check a manifest.
 
     Args:
-        path: CSV in UTF-8 with a header; `path` and any of `OPTIONAL_COLUMNS`. An empty cell counts as not given. A row
+        path: CSV in UTF-8 with a header; any of `COLUMNS`, in any case. An empty cell counts as not given. A row
             without a path is words only, and needs a text.
         fusion: knows the labels; a label's case does not matter.
         languages: codes that the speech model can transcribe.
@@ -66,13 +68,20 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, strict=True)
-            columns = [column.strip() for column in reader.fieldnames or ()]
+            columns = [column.strip().casefold() for column in reader.fieldnames or ()]
             _check_columns(columns)
             reader.fieldnames = columns
             known = {label.casefold(): label for labels in label_spaces(fusion).values() for label in labels}
-            rows = ((reader.reader.line_num, row) for row in reader)
-            clips = tuple(_clip(row, line, path.parent, known, languages) for line, row in rows if not _is_blank(row))
+            clips, wrong = [], []
+            for row in reader:
+                try:
+                    if not _is_blank(row):
+                        clips.append(_clip(row, reader.reader.line_num, path.parent, known, languages))
+                except InvalidManifest as error:
+                    wrong.append(error.message)
     except UnicodeDecodeError:
+        if path.suffix.lower() in _WORKBOOKS:
+            raise InvalidManifest(f"{path.name} is a workbook: save its sheet as CSV in UTF-8") from None
         raise InvalidManifest(
             f"the manifest {path.name} is not UTF-8: save it as such (in Excel “CSV UTF-8”, not plain CSV)"
         ) from None
@@ -81,10 +90,13 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
     except csv.Error as error:
         line = reader.reader.line_num if reader else 1
         raise InvalidManifest(f"the manifest {path.name} cannot be read: line {line}: {error}") from None
+    if wrong:
+        more = f"; and {len(wrong) - _WRONG_SHOWN} lines more" if len(wrong) > _WRONG_SHOWN else ""
+        raise InvalidManifest("; ".join(wrong[:_WRONG_SHOWN]) + more)
     if not clips:
         raise InvalidManifest(f"the manifest {path.name} lists no clip")
-    ignored = (column for column in columns if column not in ("", "path", *OPTIONAL_COLUMNS))
-    return Manifest(path, clips, tuple(ignored))
+    ignored = (column for column in columns if column not in ("", *COLUMNS))
+    return Manifest(path, tuple(clips), tuple(ignored))
 
 
 def _is_blank(row: dict[str, str | None]) -> bool:
@@ -117,7 +129,8 @@ def _clip(
     emotion = cells.get("emotion")
     if emotion and emotion.casefold() not in known:
         raise InvalidManifest(
-            f"line {line} of the manifest: the emotion {emotion!r} is none of {', '.join(known.values())}"
+            f"line {line} of the manifest: the emotion {emotion!r} is none of {', '.join(known.values())}; leave it "
+            "empty for a clip of another"
         )
     try:
         gender = Gender.parse(cells.get("gender") or "MALE")

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, log_loss, precision_recall_fscore_support
 
-from maeum.evaluation.transcripts import CONFIDENCE, N_RESAMPLES, SEED, Interval
+from maeum.evaluation.intervals import Interval, Ints, interval, number_groups, resample
 from maeum.fusion import Vector
 
 N_BINS = 10
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +80,16 @@ class Scores:
     aurc: float
 
 
-def score(labels: Sequence[str], truth: Sequence[str], probabilities: Vector) -> Scores | None:
+def score(
+    labels: Sequence[str], truth: Sequence[str], probabilities: Vector, groups: Sequence[object]
+) -> Scores | None:
     """Score probabilities.
 
     Args:
         labels: of the space, in the order of the columns.
         truth: a label per clip.
         probabilities: shape (n_clips, n_labels); rows of NaN where there is no vector.
+        groups: what each clip is drawn with for the intervals: something of its own, or its speaker.
 
     Returns:
         The scores, or None when no clip is left.
@@ -103,7 +104,9 @@ def score(labels: Sequence[str], truth: Sequence[str], probabilities: Vector) ->
         true, given, labels=range(len(labels)), zero_division=np.nan
     )
     confusion = confusion_matrix(true, given, labels=range(len(labels)))
-    accuracy, macro_f1, uar = _intervals(confusion, summary_figures(true, given))
+    drawn = resample(_cells(true, given, len(labels)), number_groups(groups)[answered])
+    drawn_figures = figures_of_counts(drawn.reshape(-1, len(labels), len(labels)))
+    accuracy, macro_f1, uar = map(interval, summary_figures(true, given), drawn_figures)
     right, confidence = true == given, probabilities.max(axis=1)
     ece, bins = reliability(right, confidence)
     coverage, risk, aurc = risk_coverage(right, confidence)
@@ -211,14 +214,56 @@ def figures_of_counts(confusion: Ints) -> Vector:
     )
 
 
-def _intervals(confusion: Ints, values: tuple[float, float, float]) -> list[Interval]:
-    n_clips = int(confusion.sum())
-    if n_clips < 2:
-        return [Interval(value, None, None) for value in values]
-    # Drawing clips with replacement is drawing cells of the confusion matrix by their shares.
-    draws = np.random.default_rng(SEED).multinomial(n_clips, confusion.ravel() / n_clips, size=N_RESAMPLES)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(
-        figures_of_counts(draws.reshape(-1, *confusion.shape)), [tail, 1 - tail], axis=1, method="inverted_cdf"
-    )
-    return [Interval(value, float(low[i]), float(high[i])) for i, value in enumerate(values)]
+def _cells(true: Ints, given: Ints, n_labels: int) -> Ints:
+    """Each clip's own confusion matrix, flat: a 1 among zeros, shape (n_clips, n_labels²)."""
+    cells = np.zeros((len(true), n_labels**2), np.int64)
+    cells[np.arange(len(true)), true * n_labels + given] = 1
+    return cells
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One way of answering less another, on the clips that both answer.
+
+    Attributes:
+        n_clips: clips that both answer.
+        accuracy: difference of their accuracies.
+        macro_f1: difference of their macro-F1.
+        uar: difference of their UAR.
+    """
+
+    n_clips: int
+    accuracy: Interval
+    macro_f1: Interval
+    uar: Interval
+
+
+def difference(
+    labels: Sequence[str], truth: Sequence[str], one: Vector, other: Vector, groups: Sequence[object]
+) -> Difference | None:
+    """How much better one way answers than another. Both answers to a clip are drawn together.
+
+    Args:
+        labels: of the space, in the order of the columns.
+        truth: a label per clip.
+        one: probabilities, shape (n_clips, n_labels); rows of NaN where there is no vector.
+        other: likewise.
+        groups: as of `score`.
+
+    Returns:
+        The difference, or None when there is no clip that both answer.
+    """
+    both = np.isfinite(one).all(axis=1) & np.isfinite(other).all(axis=1)
+    if not both.any():
+        return None
+    n_labels = len(labels)
+    true = np.array([labels.index(label) for label in truth], dtype=np.int64)[both]
+    cells = np.hstack([_cells(true, side[both].argmax(axis=1), n_labels) for side in (one, other)])
+    drawn = resample(cells, number_groups(groups)[both])
+
+    def less(counts: Ints) -> Vector:
+        halves = (half.reshape(-1, n_labels, n_labels) for half in np.hsplit(counts, 2))
+        return np.asarray(np.subtract(*map(figures_of_counts, halves)))
+
+    values = less(cells.sum(axis=0, keepdims=True))[:, 0].tolist()
+    return Difference(int(both.sum()), *map(interval, values, less(drawn)))

@@ -13,9 +13,9 @@ from maeum.evaluation.figures import (
     risk_coverage_diagram,
     transcript_diagram,
 )
+from maeum.evaluation.intervals import Interval
 from maeum.evaluation.metrics import Scores
-from maeum.evaluation.run import EmotionScores, Evaluation
-from maeum.evaluation.transcripts import Interval
+from maeum.evaluation.run import EmotionScores, Evaluation, Judged
 
 _WORST_SHOWN = 20
 
@@ -46,8 +46,12 @@ p, li {{ max-width: 46rem; }}
 
 _NOTES = """<h2>How to read this</h2>
 <ul class="note">
-<li>Brackets hold 95 % bootstrap intervals over clips (1,000 resamples, a fixed seed). Clips of one speaker are alike,
-so with few speakers the truth is wider.</li>
+<li>Brackets hold 95 % bootstrap intervals (1,000 resamples, a fixed seed) over {drawn_by}. Clips of one speaker are
+alike: where the manifest names five speakers or more, and one for every clip, speakers are drawn with all their clips;
+with fewer the truth is wider than the brackets. There are none where every resample is the same, as when every clip is
+right: after n clips that are all right, up to 3/n of all others may still be wrong.</li>
+<li>“Fused less …” compares both answers to the same clips: an interval that holds 0 says that fusing may do
+nothing.</li>
 <li>CER and WER are edits over the length of all references together, after NFC, without punctuation (what divides words
 leaves a space, a decimal point stays) and with white space folded. CER counts spaces; the second figure leaves them
 out.</li>
@@ -72,8 +76,9 @@ def render(evaluation: Evaluation) -> str:
         f"<h1>{escape(title)}</h1>",
         _facts(evaluation),
         _transcripts(evaluation),
-        *(_emotions(space, scores) for space, scores in evaluation.emotions.items()),
-        _NOTES,
+        *(_emotions(space, scores, evaluation.judged) for space, scores in evaluation.emotions.items()),
+        _slices(evaluation),
+        _NOTES.format(drawn_by=evaluation.drawn_by),
         _failures(evaluation),
     ]
     return _PAGE.format(title=escape(title), body="\n".join(parts))
@@ -137,7 +142,7 @@ def _transcripts(evaluation: Evaluation) -> str:
     )
 
 
-def _emotions(space: Space, scores: EmotionScores) -> str:
+def _emotions(space: Space, scores: EmotionScores, judged: Sequence[Judged]) -> str:
     found = {name: one for name, one in scores.by_modality.items() if one is not None}
     head = ["", "clips", "abstained", "accuracy", "macro-F1", "UAR", "ECE", "log loss", "AURC"]
     rows = [
@@ -156,13 +161,59 @@ def _emotions(space: Space, scores: EmotionScores) -> str:
             f"<p>Nothing was said in {scores.n_without_speech} clips; the voice alone is right in "
             f"{scores.n_right_by_voice_alone} of them.</p>",
             _table(head, rows),
+            _table(
+                ["", "clips", "accuracy", "macro-F1", "UAR"],
+                [
+                    [f"fused less {name}", f"{one.n_clips}", *map(interval, (one.accuracy, one.macro_f1, one.uar))]
+                    for name, one in scores.fused_less.items()
+                    if one is not None
+                ],
+            ),
             '<div class="figures">',
             _image(reliability_diagram(found), "reliability diagram"),
             _image(risk_coverage_diagram(found), "risk-coverage curve"),
             "</div>",
             *(_labels(name, scores.labels, one) for name, one in found.items()),
+            _surest_errors(space, scores.labels, judged),
         ]
     )
+
+
+def _surest_errors(space: Space, labels: Sequence[str], judged: Sequence[Judged]) -> str:
+    wrong = [(one, one.answer(space)) for one in judged if one.is_right(space, labels) is False]
+    wrong.sort(key=lambda pair: -pair[1].max())
+    rows = [
+        [
+            one.clip.path,
+            str(one.clip.emotion),
+            labels[int(vector.argmax())],
+            number(vector.max()),
+            one.prediction.transcript,
+        ]
+        for one, vector in wrong[:_WORST_SHOWN]
+    ]
+    if not rows:
+        return ""
+    head = ["clip", "truth", "fused", "probability", "heard"]
+    return f"<h3>The surest errors, at most {_WORST_SHOWN}</h3>\n" + _table(head, rows, "words")
+
+
+def _slices(evaluation: Evaluation) -> str:
+    if not evaluation.slices:
+        return ""
+    spaces = list(evaluation.emotions)
+    head = ["column", "value", "clips", "CER", *(f"accuracy, fused, {space}" for space in spaces)]
+    rows = [
+        [
+            one.column,
+            one.value or "–",
+            f"{one.n_clips}",
+            number(one.cer),
+            *(number(one.accuracy.get(space)) for space in spaces),
+        ]
+        for one in evaluation.slices
+    ]
+    return "<h2>By gender, language and speaker</h2>\n" + _table(head, rows, "words")
 
 
 def _labels(name: str, labels: Sequence[str], scores: Scores) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,15 @@ import maeum
 from maeum.calibration import Calibration, Emotions, Space, combine
 from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
-from maeum.evaluation.metrics import Scores, score
+from maeum.evaluation.metrics import Difference, Scores, difference, score
 from maeum.evaluation.predict import Models
 from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.evaluation.transcripts import TranscriptScores, character_error_rate, score_transcripts
 from maeum.fusion import Vector
 from maeum.stages import Failure
+
+MIN_SPEAKERS = 5  # to draw them with all their clips: of fewer there are too few mixtures
+MAX_SLICES = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +40,16 @@ class Judged:
         if self.clip.text is None or self.clip.file is None:
             return None
         return character_error_rate(self.clip.text, self.prediction.transcript)
+
+    def answer(self, space: Space) -> Vector:
+        """The fused vector over the labels of a space."""
+        return self.emotions.korean if space == "korean" else self.emotions.english
+
+    def is_right(self, space: Space, labels: Sequence[str]) -> bool | None:
+        """Whether the fused vector's top is the truth; None when the truth is no label of the space."""
+        if self.clip.emotion not in labels:
+            return None
+        return labels[int(self.answer(space).argmax())] == self.clip.emotion
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +73,33 @@ class EmotionScores:
         by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes), `voice,
             projected` and `fused` for Korean labels, `text, projected`, `voice` and `fused` for English ones; None
             where no clip is left to score.
+        fused_less: `fused` less each of the others, on the clips that both answer.
     """
 
     labels: tuple[str, ...]
     n_without_speech: int
     n_right_by_voice_alone: int
     by_modality: dict[str, Scores | None]
+    fused_less: dict[str, Difference | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Clips that have something in common, and how the service does on them.
+
+    Attributes:
+        column: of the manifest.
+        value: that all of them have there.
+        n_clips: how many have a prediction.
+        cer: over those with a reference, or None.
+        accuracy: of the fused vector by space, over those with a label of it; a space without such clips is left out.
+    """
+
+    column: str
+    value: str
+    n_clips: int
+    cer: float | None
+    accuracy: dict[Space, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +114,8 @@ class Evaluation:
         outcomes: every clip, in the manifest's order.
         transcripts: scores, or None without a reference.
         emotions: scores of each space that has a truth.
+        drawn_by: `speakers` where intervals draw them with all their clips, or `clips`.
+        slices: by gender, language and speaker, where a column has several values.
     """
 
     manifest: str
@@ -89,6 +125,8 @@ class Evaluation:
     outcomes: tuple[Judged | FailedClip, ...]
     transcripts: TranscriptScores | None
     emotions: dict[Space, EmotionScores]
+    drawn_by: str
+    slices: tuple[Slice, ...]
 
     @property
     def judged(self) -> tuple[Judged, ...]:
@@ -113,6 +151,8 @@ class Evaluation:
             "failed": [{"path": one.clip.path, "code": one.code, "message": one.message} for one in self.failed],
             "transcripts": None if self.transcripts is None else asdict(self.transcripts),
             "emotions": {space: asdict(scores) for space, scores in self.emotions.items()},
+            "intervals_draw": self.drawn_by,
+            "slices": [asdict(one) for one in self.slices],
         }
 
 
@@ -141,22 +181,54 @@ def judge(
             voice = None if outcome.voice is None else np.asarray(outcome.voice)
             judged.append(Judged(clip, outcome, combine(models.fusion, calibration, outcome.sentences, voice)))
             all_in_order.append(judged[-1])
-    heard = [one for one in judged if one.clip.text is not None and one.clip.file is not None]
+    by_speaker = len({one.clip.speaker for one in judged}) >= MIN_SPEAKERS and all(one.clip.speaker for one in judged)
+    groups: list[object] = [one.clip.speaker if by_speaker else index for index, one in enumerate(judged)]
     spaces = label_spaces(models.fusion)
-    scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
+    scores = {space: _score_space(space, labels, judged, groups, models) for space, labels in spaces.items()}
     return Evaluation(
         manifest=manifest.name,
         models={str(kind): name for kind, name in models.names.items()},
         calibration=None if calibration is None else f"{calibration.fusion}, fitted on {calibration.space} labels",
         notes=tuple(_notes(judged, calibration)),
         outcomes=tuple(all_in_order),
-        transcripts=score_transcripts(
-            [str(one.clip.text) for one in heard],
-            [one.prediction.transcript for one in heard],
-            [one.prediction.confidence for one in heard],
-        ),
+        transcripts=_score_transcripts(judged, groups),
         emotions={space: found for space, found in scores.items() if found is not None},
+        drawn_by="speakers" if by_speaker else "clips",
+        slices=tuple(_slices(judged, spaces)),
     )
+
+
+def _score_transcripts(judged: Sequence[Judged], groups: Sequence[object]) -> TranscriptScores | None:
+    heard = [
+        (str(one.clip.text), one.prediction.transcript, one.prediction.confidence, group)
+        for one, group in zip(judged, groups, strict=True)
+        if one.clip.text is not None and one.clip.file is not None
+    ]
+    return score_transcripts(*zip(*heard, strict=True)) if heard else None
+
+
+def _slices(judged: Sequence[Judged], spaces: Mapping[Space, tuple[str, ...]]) -> Iterator[Slice]:
+    columns: dict[str, Callable[[Clip], str | None]] = {
+        "gender": lambda clip: clip.gender,
+        "lang": lambda clip: clip.language,
+        "speaker": lambda clip: clip.speaker,
+    }
+    for column, value_of in columns.items():
+        values = sorted({value_of(one.clip) or "" for one in judged})
+        if not 1 < len(values) <= MAX_SLICES:
+            continue
+        for value in values:
+            some = [one for one in judged if (value_of(one.clip) or "") == value]
+            said = _score_transcripts(some, range(len(some)))
+            right = {space: [one.is_right(space, labels) for one in some] for space, labels in spaces.items()}
+            counted = {space: [each for each in found if each is not None] for space, found in right.items()}
+            yield Slice(
+                column,
+                value,
+                len(some),
+                None if said is None else said.cer.value,
+                {space: sum(found) / len(found) for space, found in counted.items() if found},
+            )
 
 
 def _notes(judged: Sequence[Judged], calibration: Calibration | None) -> Iterator[str]:
@@ -171,30 +243,33 @@ def _notes(judged: Sequence[Judged], calibration: Calibration | None) -> Iterato
 
 
 def _score_space(
-    space: Space, labels: tuple[str, ...], judged: Sequence[Judged], models: Models
+    space: Space, labels: tuple[str, ...], judged: Sequence[Judged], groups: Sequence[object], models: Models
 ) -> EmotionScores | None:
-    labelled = [one for one in judged if one.clip.emotion in labels]
-    if not labelled:
+    chosen = [index for index, one in enumerate(judged) if one.clip.emotion in labels]
+    if not chosen:
         return None
+    labelled, drawn_with = [judged[index] for index in chosen], [groups[index] for index in chosen]
     truth = [str(one.clip.emotion) for one in labelled]
     spoken = np.array([one.emotions.text is not None for one in labelled])
     fusion, n_labels = models.fusion, len(labels)
     text = _rows([one.emotions.text for one in labelled], n_labels, partial(text_in_space, fusion, space))
     voice = _rows([one.emotions.voice for one in labelled], n_labels, partial(voice_in_space, fusion, space))
+    answers = np.array([one.answer(space) for one in labelled])
     if space == "korean":
-        answers = np.array([one.emotions.korean for one in labelled])
         read = [one.prediction.sentences for one in labelled]
         means = [np.mean(rows, axis=0) if rows else None for rows in read]
         alone = {"text": text, "text, mean": _rows(means, n_labels), "voice, projected": voice}
     else:
-        answers = np.array([one.emotions.english for one in labelled])
         alone = {"text, projected": text, "voice": voice}
     given = [labels[top] for top in answers.argmax(axis=1)]
     return EmotionScores(
         labels=labels,
         n_without_speech=int((~spoken).sum()),
         n_right_by_voice_alone=sum(map(str.__eq__, *(np.array(side)[~spoken] for side in (truth, given)))),
-        by_modality={name: score(labels, truth, rows) for name, rows in (alone | {"fused": answers}).items()},
+        by_modality={
+            name: score(labels, truth, rows, drawn_with) for name, rows in (alone | {"fused": answers}).items()
+        },
+        fused_less={name: difference(labels, truth, answers, rows, drawn_with) for name, rows in alone.items()},
     )
 
 

@@ -9,21 +9,8 @@ from dataclasses import dataclass
 
 import jiwer
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
-CONFIDENCE = 0.95
-N_RESAMPLES = 1000
-SEED = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A figure and its bootstrap interval over clips; the bounds are None where there are too few clips."""
-
-    value: float
-    low: float | None
-    high: float | None
+from maeum.evaluation.intervals import Interval, Ints, interval, number_groups, resample
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +61,10 @@ def character_error_rate(reference: str, hypothesis: str) -> float | None:
 
 
 def score_transcripts(
-    references: Sequence[str], hypotheses: Sequence[str], confidences: Sequence[float | None]
+    references: Sequence[str],
+    hypotheses: Sequence[str],
+    confidences: Sequence[float | None],
+    groups: Sequence[object],
 ) -> TranscriptScores | None:
     """Compare transcripts with what was said.
 
@@ -82,54 +72,43 @@ def score_transcripts(
         references: what was said, one per clip. One that holds nothing but punctuation is left out.
         hypotheses: what was heard, in the same order.
         confidences: how sure the model was; None where nothing was heard, which is not sure at all.
+        groups: what each clip is drawn with for the intervals: something of its own, or its speaker.
 
     Returns:
         The scores, or None when no reference is left.
     """
     rows = [
-        (confidence or 0.0, reference, normalise_text(hypothesis))
-        for reference, hypothesis, confidence in zip(
-            map(normalise_text, references), hypotheses, confidences, strict=True
+        (confidence or 0.0, reference, normalise_text(hypothesis), group)
+        for reference, hypothesis, confidence, group in zip(
+            map(normalise_text, references), hypotheses, confidences, groups, strict=True
         )
         if reference
     ]
     if not rows:
         return None
-    pairs = [(reference, hypothesis) for _, reference, hypothesis in sorted(rows, key=lambda row: -row[0])]
+    rows.sort(key=lambda row: -row[0])
+    pairs = [(reference, hypothesis) for _, reference, hypothesis, _ in rows]
+    drawn_with = number_groups([group for *_, group in rows])
     characters = [jiwer.process_characters(*pair) for pair in pairs]
     joined = [(reference.replace(" ", ""), hypothesis.replace(" ", "")) for reference, hypothesis in pairs]
     return TranscriptScores(
         n_clips=len(pairs),
         n_empty=sum(not hypothesis for _, hypothesis in pairs),
-        cer=_rate(characters),
-        cer_without_spaces=_rate([jiwer.process_characters(*pair) for pair in joined]),
-        wer=_rate([jiwer.process_words(*pair) for pair in pairs]),
+        cer=_rate(characters, drawn_with),
+        cer_without_spaces=_rate([jiwer.process_characters(*pair) for pair in joined], drawn_with),
+        wer=_rate([jiwer.process_words(*pair) for pair in pairs], drawn_with),
         coverage=[(index + 1) / len(pairs) for index in range(len(pairs))],
-        risk=np.divide(*(np.cumsum(counts) for counts in _edits_and_lengths(characters))).tolist(),
+        risk=np.divide(*np.cumsum(_edits_and_lengths(characters), axis=0).T).tolist(),
     )
 
 
-def _rate(outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput]) -> Interval:
-    edits, lengths = _edits_and_lengths(outputs)
-    value = float(edits.sum() / lengths.sum())
-    if len(outputs) < 2:
-        return Interval(value, None, None)
-    found = bootstrap(
-        (edits, lengths),
-        lambda edits, lengths, axis: edits.sum(axis=axis) / lengths.sum(axis=axis),
-        paired=True,
-        confidence_level=CONFIDENCE,
-        n_resamples=N_RESAMPLES,
-        batch=100,
-        method="percentile",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
-    return Interval(value, float(found.low), float(found.high))
+def _rate(outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput], groups: Ints) -> Interval:
+    counts = _edits_and_lengths(outputs)
+    return interval(float(np.divide(*counts.sum(axis=0))), np.divide(*resample(counts, groups).T))
 
 
-def _edits_and_lengths(
-    outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    edits = np.array([output.substitutions + output.deletions + output.insertions for output in outputs])
-    lengths = np.array([output.hits + output.substitutions + output.deletions for output in outputs])
-    return edits, lengths
+def _edits_and_lengths(outputs: Sequence[jiwer.WordOutput | jiwer.CharacterOutput]) -> Ints:
+    """Edits and length of the reference, shape (n_clips, 2)."""
+    edits = [output.substitutions + output.deletions + output.insertions for output in outputs]
+    lengths = [output.hits + output.substitutions + output.deletions for output in outputs]
+    return np.array([edits, lengths]).T

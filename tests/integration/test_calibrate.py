@@ -38,7 +38,7 @@ def test_the_file_says_how_it_came_about(calibration_file: Path, pipeline: Pipel
     assert {kind: identity.split(" sha256:")[0] for kind, identity in found.models.items()} == pipeline.model_names
     assert found.space == "korean"
     assert found.fit is not None
-    assert set(found.fit.quality) == {"fixed", "weights", "stacked"}
+    assert set(found.fit.quality) == {"fixed", "weights", "stacked", "text alone", "voice alone"}
     assert found.fit.n_clips + found.fit.n_without_speech == 21
     assert not found.fit.speakers_kept_apart
     assert [path.name for path in sorted(calibration_file.parent.iterdir())] == ["calibration.json", JOURNAL_NAME]

@@ -146,6 +146,26 @@ def test_a_temperature_at_its_bound_is_named() -> None:
     assert not [one for one in found.fit.warnings if "temperature of text" in one]
 
 
+@pytest.mark.parametrize(("sharpness", "named"), [(1 / 8, True), (1, False)])
+def test_a_temperature_that_makes_very_sure_is_named(sharpness: float, named: bool) -> None:
+    found = calibrate(*spoken(KO_LABELS, 600, sharpness=sharpness), MODELS)
+    assert found.fit is not None
+    assert found.text_temperature == pytest.approx(sharpness, rel=0.25)
+    assert bool([one for one in found.fit.warnings if one.startswith("the temperature of text, ")]) is named
+
+
+def test_either_modality_alone_is_measured_beside_them() -> None:
+    # The voice says nothing at all, so that the words alone are as good as any fusion.
+    found = calibrate(*spoken(KO_LABELS, 600), MODELS).fit
+    assert found is not None
+    quality = found.quality
+    assert list(quality) == ["fixed", "weights", "stacked", "text alone", "voice alone"]
+    assert quality["text alone"].accuracy > quality["voice alone"].accuracy + 0.2
+    assert quality["text alone"].log_loss < quality["stacked"].log_loss
+    assert f"text alone has {quality['text alone'].log_loss:.3f}: fusing is no gain" in found.reason
+    assert "voice alone has" not in found.reason
+
+
 def test_few_clips_are_a_trial() -> None:
     def warnings(n_clips: int) -> list[str]:
         found = calibrate(*spoken(KO_LABELS, n_clips), MODELS).fit

@@ -74,6 +74,9 @@ def test_only_a_path_is_needed(tmp_path: Path) -> None:
         ("path,lang\na.wav,de\n", "does not transcribe 'de'"),
         ('path\na.wav\n"b.wav\n', "cannot be read: line 3"),
         ("path,emotion\na.wav,기쁨\n\nb.wav,joy\n", "line 4 of the manifest: the emotion"),
+        ("path,emotion\na.wav,joy\nb.wav,기쁨\nc.wav,중립\n", "line 2 of the manifest: the emotion 'joy'"),
+        ("path,emotion\na.wav,joy\nb.wav,기쁨\nc.wav,중립\n", "line 4 of the manifest: the emotion '중립'"),
+        ("path,emotion\n" + "a.wav,joy\n" * 13, "; and 3 lines more"),
         ("path;emotion\na.wav;기쁨\n", "divided by ';', and must be by commas"),
         ("path,emotion\na.wav,기쁨\n".encode("cp949"), "not UTF-8: save it as such"),
         ("path,emotion\na.wav,기쁨\n".encode("utf-16"), "not UTF-8: save it as such"),
@@ -83,6 +86,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: str | bytes, named: str
     with pytest.raises(InvalidManifest) as caught:
         read(tmp_path, content)
     assert named in caught.value.message
+
+
+def test_a_workbook_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "clips.xlsx").write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(InvalidManifest, match=r"clips\.xlsx is a workbook: save its sheet as CSV"):
+        read_manifest(tmp_path / "clips.xlsx", FUSION, frozenset({"ko"}))
+
+
+def test_the_case_of_the_columns_does_not_matter(tmp_path: Path) -> None:
+    (clip,) = read(tmp_path, "Path,EMOTION\na.wav,기쁨\n").clips
+    assert (clip.path, clip.emotion) == ("a.wav", "기쁨")
 
 
 @pytest.mark.parametrize("content", ["text\n안녕\n", "path,text\n,안녕\n"])

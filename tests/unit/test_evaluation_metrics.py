@@ -1,21 +1,43 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 
-from maeum.evaluation.metrics import LabelScores, figures_of_counts, reliability, risk_coverage, score, summary_figures
-from maeum.evaluation.transcripts import character_error_rate, normalise_text, score_transcripts
+from maeum.evaluation import metrics, transcripts
+from maeum.evaluation.intervals import interval, number_groups, resample
+from maeum.evaluation.metrics import (
+    LabelScores,
+    Scores,
+    difference,
+    figures_of_counts,
+    reliability,
+    risk_coverage,
+    summary_figures,
+)
+from maeum.evaluation.transcripts import TranscriptScores, character_error_rate, normalise_text
 
 LABELS = ("a", "b", "c")
 # Truth a a b b; given a b b b, so b has precision 2/3.
 TRUTH = ["a", "a", "b", "b"]
 ROWS = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.3, 0.6, 0.1], [0.0, 1.0, 0.0]])
 NOTHING = np.full(3, np.nan)
+
+
+def score(labels: Sequence[str], truth: Sequence[str], rows: NDArray[np.float64]) -> Scores | None:
+    return metrics.score(labels, truth, rows, range(len(truth)))
+
+
+def score_transcripts(
+    said: Sequence[str], heard: Sequence[str], confidences: Sequence[float | None]
+) -> TranscriptScores | None:
+    return transcripts.score_transcripts(said, heard, confidences, range(len(said)))
 
 
 def test_four_clips_by_hand() -> None:
@@ -107,6 +129,81 @@ def test_equal_confidence_has_one_point_whatever_the_order() -> None:
     first = risk_coverage(np.array([True, False]), np.array([0.5, 0.5]))
     second = risk_coverage(np.array([False, True]), np.array([0.5, 0.5]))
     assert first == second == ([1.0], [0.5], 0.5)
+
+
+# intervals
+
+
+def test_clips_that_are_all_right_say_nothing_of_how_rare_errors_are() -> None:
+    found = score(LABELS, ["a", "b"] * 20, np.array([[1.0, 0, 0], [0, 1.0, 0]] * 20))
+    assert found is not None
+    for figure in (found.accuracy, found.macro_f1, found.uar):
+        assert (figure.value, figure.low, figure.high) == (1, None, None)
+
+
+def test_speakers_are_drawn_with_all_their_clips() -> None:
+    # One half of the speakers is always right, the other always wrong: ten clips of each say no more than one.
+    speakers = np.repeat(np.arange(10), 10)
+    truth, rows = ["a"] * 100, np.where(speakers[:, None] % 2, [[0.9, 0.1, 0]], [[0.1, 0.9, 0]])
+    by_clip, by_speaker = (metrics.score(LABELS, truth, rows, groups) for groups in (range(100), speakers.tolist()))
+    one_each = metrics.score(LABELS, truth[::10], rows[::10], range(10))
+    assert by_clip is not None
+    assert by_speaker is not None
+    assert one_each is not None
+    assert by_clip.accuracy.value == by_speaker.accuracy.value == 0.5
+    assert by_speaker.accuracy == one_each.accuracy
+    assert by_clip.accuracy.low is not None
+    assert by_speaker.accuracy.low is not None
+    assert by_clip.accuracy.low > by_speaker.accuracy.low + 0.1
+
+
+def test_error_rates_are_drawn_by_speaker_too() -> None:
+    said, heard = ["가나다라"] * 40, ["가나다라", "마바사아"] * 20
+    speakers = ["조용한 이", "시끄러운 이"] * 20
+    found = [transcripts.score_transcripts(said, heard, [0.5] * 40, groups) for groups in (range(40), speakers)]
+    by_clip, by_speaker = (one.cer for one in found if one is not None)
+    assert by_clip.value == by_speaker.value == 0.5
+    assert (by_speaker.low, by_speaker.high) == (0, 1)
+    assert by_clip.low is not None
+    assert by_clip.low > 0.3
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30), st.integers(1, 8))
+def test_as_many_groups_are_drawn_as_there_are(values: list[int], n_groups: int) -> None:
+    groups = number_groups([index % n_groups for index in range(len(values))])
+    drawn = resample(np.array([[value, 1] for value in values]), groups)
+    sizes = np.bincount(groups)
+    assert drawn.shape == (1000, 2)
+    assert (drawn[:, 1] >= sizes.min() * len(sizes)).all()
+    assert (drawn[:, 1] <= sizes.max() * len(sizes)).all()
+
+
+def test_an_interval_holds_the_middle_of_the_resamples() -> None:
+    found = interval(0.5, np.arange(1000) / 1000)
+    assert (found.low, found.high) == pytest.approx((0.025, 0.975), abs=0.002)
+
+
+def test_two_ways_are_compared_on_the_same_clips() -> None:
+    # Both are right in half of all clips, but one in the other's half as well.
+    truth = ["a", "a", "b", "b"] * 10
+    one = np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 0]] * 10)
+    other = np.array([[1.0, 0, 0], [0, 1, 0], [0, 1, 0], [1, 0, 0]] * 10)
+    found = difference(LABELS, truth, one, other, range(40))
+    assert found is not None
+    assert (found.n_clips, found.accuracy.value, found.uar.value) == (40, 0.25, 0.25)
+    assert found.accuracy.low is not None
+    assert found.accuracy.high is not None
+    assert 0 < found.accuracy.low < 0.25 < found.accuracy.high
+    same = difference(LABELS, truth, one, one, range(40))
+    assert same is not None
+    assert (same.accuracy.value, same.accuracy.low) == (0, None)
+
+
+def test_a_clip_that_one_way_does_not_answer_is_in_no_difference() -> None:
+    found = difference(LABELS, [*TRUTH, "c"], np.vstack([ROWS, NOTHING]), np.vstack([ROWS, [0, 0, 1.0]]), range(5))
+    assert found is not None
+    assert (found.n_clips, found.accuracy.value) == (4, 0)
+    assert difference(LABELS, ["a"], ROWS[:1], NOTHING[np.newaxis], range(1)) is None
 
 
 # transcripts

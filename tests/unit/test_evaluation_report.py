@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from maeum.evaluation.calibrate import calibrate
 from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
+from maeum.evaluation.report import render
 from maeum.evaluation.run import Evaluation, judge, write_report
 from maeum.fusion import EN_LABELS, KO_LABELS
 from maeum.stages import Failure
@@ -167,6 +169,59 @@ def test_the_page_shows_every_modality_for_either_space(report: Path) -> None:
     ):
         assert all(f"<tr><td>{name}</td>" in part for name in names)
         assert all(f"<h3>{name.capitalize()}, label by label</h3>" in part for name in names)
+
+
+def test_fused_is_compared_with_either_alone(report: Path, evaluation: Evaluation) -> None:
+    html = (report / "report.html").read_text(encoding="utf-8")
+    korean, english = evaluation.emotions["korean"], evaluation.emotions["english"]
+    assert list(korean.fused_less) == ["text", "text, mean", "voice, projected"]
+    assert list(english.fused_less) == ["text, projected", "voice"]
+    less = korean.fused_less["text"]
+    assert less is not None
+    assert (less.n_clips, less.accuracy.value) == (2, 0)  # the silent clip has no text
+    assert all(f"<tr><td>fused less {name}</td>" in html for name in (*korean.fused_less, *english.fused_less))
+
+
+def test_the_surest_errors_come_first(report: Path) -> None:
+    html = (report / "report.html").read_text(encoding="utf-8")
+    errors = html.split("<h3>The surest errors")[1].split("</table>")[0]
+    assert "<td>hurt.wav</td><td>상처</td><td>기쁨</td>" in errors
+    assert "joy.wav" not in errors
+
+
+def test_slices_tell_genders_languages_and_speakers_apart() -> None:
+    said = [
+        replace(clip("a.wav", "말", "기쁨"), gender="MALE", speaker="가"),
+        replace(clip("b.wav", "말", "슬픔"), gender="FEMALE", speaker="나"),
+        replace(clip("c.wav", emotion="FEAR"), gender="FEMALE", speaker="나"),
+    ]
+    outcomes = [heard("기쁨", JOY), heard("기쁨", JOY, said="발"), heard("슬픔", FEAR)]
+    found = judge(Path("clips.csv"), said, outcomes, MODELS, None)
+    assert [(one.column, one.value, one.n_clips) for one in found.slices] == [
+        *(("gender", "FEMALE", 2), ("gender", "MALE", 1)),
+        *(("speaker", "가", 1), ("speaker", "나", 2)),
+    ]
+    female, male, *_ = found.slices
+    assert (male.cer, male.accuracy) == (0, {"korean": 1})
+    assert (female.cer, female.accuracy["korean"]) == (1, 0)
+    assert set(female.accuracy) == {"korean", "english"}
+    assert "<td>speaker</td><td>나</td><td>2</td><td>1.000</td>" in render(found)
+
+
+def test_without_several_values_there_are_no_slices(evaluation: Evaluation, report: Path) -> None:
+    assert evaluation.slices == ()
+    assert "By gender" not in (report / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("n_speakers", "drawn_by"), [(5, "speakers"), (4, "clips")])
+def test_intervals_draw_speakers_where_there_are_enough(n_speakers: int, drawn_by: str) -> None:
+    clips = [replace(clip(f"{n}.wav", "말", "기쁨"), speaker=str(n % n_speakers)) for n in range(20)]
+    outcomes = [heard("기쁨" if n % 3 else "슬픔", JOY, said="말" if n % 3 else "발") for n in range(20)]
+    found = judge(Path("clips.csv"), clips, outcomes, MODELS, None)
+    assert found.drawn_by == found.metrics()["intervals_draw"] == drawn_by
+    assert f"over {drawn_by}." in render(found)
+    one_without = [replace(clips[0], speaker=None), *clips[1:]]
+    assert judge(Path("clips.csv"), one_without, outcomes, MODELS, None).drawn_by == "clips"
 
 
 def test_what_came_from_outside_is_escaped(report: Path) -> None:
