@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar, runtime_checkable
+from typing import Any, BinaryIO, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from maeum.assembly import build_pipeline, device_of_ctranslate2, load_speech, load_text, load_voice, speech_calls
 from maeum.batching import batching_stages
 from maeum.errors import MaeumError, UploadTooLarge
 from maeum.pipeline import Analysis, Pipeline
-from maeum.schemas import ContractBody
+from maeum.schemas import AnalysisBody, ContractBody
 from maeum.settings import Settings, get_settings
 from maeum.stages import Failure, run_isolated
 
@@ -33,6 +33,9 @@ class ChunkedUpload(Protocol):
     def chunks(self) -> Any:
         """Iterate over the file's bytes."""
         ...
+
+
+Upload: TypeAlias = ChunkedUpload | BinaryIO | bytes | str | PathLike[str]
 
 
 def _on_threads(
@@ -79,8 +82,9 @@ class _Session:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="maeum-pipeline", daemon=True).start()
 
-    def analyze(self, data: bytes, gender: str, lang: str) -> Analysis:
-        options = self.pipeline.options(gender, lang)
+    def analyze(self, file: Upload, **fields: Any) -> Analysis:
+        options = self.pipeline.options(**fields)
+        data = read_upload(file, self.max_upload_bytes)
         return asyncio.run_coroutine_threadsafe(self.pipeline.analyze(data, options), self._loop).result()
 
 
@@ -110,13 +114,43 @@ def _get_session() -> _Session:
         return _session
 
 
-def run_pipeline_on_uploaded_file(
-    file: ChunkedUpload | BinaryIO | bytes | str | PathLike[str], gender: str = "MALE", lang: str = "ko"
+def analyze(
+    file: Upload,
+    gender: str = "MALE",
+    lang: str = "ko",
+    *,
+    summary: bool = True,
+    voice_pooling: str = "",
+    baseline: str = "",
 ) -> dict[str, Any]:
     """Analyse one recording in this process. Safe to call from several threads; models load on the first call.
 
     Args:
         file: anything with `.chunks()` (a Django `UploadedFile`), a binary file object, bytes, or a path.
+        gender: `MALE` or `FEMALE`, any case: which baseline normalises the voice.
+        lang: language code for speech-to-text.
+        summary: whether to write one.
+        voice_pooling: `first` or `windows`; empty: `MAEUM_VOICE_POOLING`.
+        baseline: what `maeum baseline` wrote, in place of the gender's.
+
+    Returns:
+        The answer of `POST /v1/analyze`, see `maeum.schemas.AnalysisBody`.
+
+    Raises:
+        MaeumError: the file or an argument is not usable; `code`, `status` and `message` say why.
+        OSError: `file` is a path that cannot be read.
+    """
+    analysis = _get_session().analyze(
+        file, gender=gender, lang=lang, summary=summary, voice_pooling=voice_pooling, baseline=baseline
+    )
+    return AnalysisBody.of(analysis).model_dump()
+
+
+def run_pipeline_on_uploaded_file(file: Upload, gender: str = "MALE", lang: str = "ko") -> dict[str, Any]:
+    """Analyse one recording as `analyze` does, with the answer of the original.
+
+    Args:
+        file: as of `analyze`.
         gender: `MALE` or `FEMALE`, any case: which baseline normalises the voice.
         lang: language code for speech-to-text.
 
@@ -127,12 +161,10 @@ def run_pipeline_on_uploaded_file(
         MaeumError: the file or an argument is not usable; `code`, `status` and `message` say why.
         OSError: `file` is a path that cannot be read.
     """
-    session = _get_session()
-    analysis = session.analyze(read_upload(file, session.max_upload_bytes), gender, lang)
-    return ContractBody.of(analysis).model_dump()
+    return ContractBody.of(_get_session().analyze(file, gender=gender, lang=lang)).model_dump()
 
 
-def read_upload(file: ChunkedUpload | BinaryIO | bytes | str | PathLike[str], max_bytes: int) -> bytes:
+def read_upload(file: Upload, max_bytes: int) -> bytes:
     """Take the bytes out of whatever a caller holds.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,8 @@ PRODUCTION_MODELS: dict[ModelKind, str] = {
     "voice": "hub:HyukII/audio-emotion-model",
 }
 
+_ALMOST = 0.8
+_OF_KUBERNETES = re.compile(r"MAEUM_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_\w+)?)")
 _NO_SECRET = re.compile("PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHON.*|SYSTEMROOT")
 
 
@@ -166,6 +169,18 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise InvalidConfiguration(describe_validation_error(error)) from None
+
+
+def unknown_variables() -> dict[str, str]:
+    """Variables called `MAEUM_…` that nobody reads, each with the setting that it may stand for, or with nothing.
+
+    Kubernetes makes some for every service: those of one called `maeum` are left out.
+    """
+    fields = Settings.model_fields.items()
+    known = [f"MAEUM_{name.upper()}" for name, field in fields if field.validation_alias is None]
+    strangers = sorted(name for name in os.environ if name.startswith("MAEUM_") and name not in known)
+    strangers = [name for name in strangers if not _OF_KUBERNETES.fullmatch(name)]
+    return {name: "".join(get_close_matches(name, known, 1, _ALMOST)) for name in strangers}
 
 
 def environment_without_secrets() -> dict[str, str]:

@@ -16,7 +16,7 @@ import psutil
 from maeum.assembly import check_start
 from maeum.errors import StartError
 from maeum.memory import loading
-from maeum.settings import Settings, get_settings
+from maeum.settings import Settings, get_settings, unknown_variables
 
 Engine = TypeVar("Engine")
 
@@ -33,6 +33,8 @@ def settings_to_start_with() -> Settings:
     """
     try:
         settings = get_settings()
+        for name, meant in unknown_variables().items():
+            _log.warning("event=unknown_setting name=%s did_you_mean=%s", name, meant or "-")
         check_start(settings)
     except StartError as error:
         raise SystemExit(f"maeum: {error.message} ({error.code})") from None

@@ -78,7 +78,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     if arguments.out:
         before = f", {len(files) - len(left)} were there before" if len(left) < len(files) else ""
         done = f"analysed {len(left)}, of which {n_failed} failed{before}"
-        print(f"maeum: {done}; wrote {printable(str(arguments.out))}", file=sys.stderr)
+        print(f"{done}; wrote {printable(str(arguments.out))}")
     return 1 if n_failed else 0
 
 

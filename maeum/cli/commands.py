@@ -149,10 +149,13 @@ def _run(arguments: argparse.Namespace) -> int:
     from maeum.cli.evaluate import calibrate, evaluate
     from maeum.cli.models import fetch_models, list_models, verify_models
     from maeum.errors import MaeumError, StartError
+    from maeum.settings import unknown_variables
 
     runs = {"analyze": analyze, "baseline": baseline, "evaluate": evaluate, "calibrate": calibrate}
     actions = {"list": list_models, "fetch": fetch_models, "verify": verify_models}
     run = runs[arguments.command] if arguments.command in runs else actions[arguments.action]
+    for name, meant in unknown_variables().items():
+        print(f"maeum: nobody reads {name}{f'; did you mean {meant}?' if meant else ''}", file=sys.stderr)
     try:
         return run(arguments)
     except StartError as error:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 import maeum
 from maeum.errors import EmptyAudio, InvalidField, UndecodableAudio, UnsupportedLanguage, UploadTooLarge
-from maeum.local import read_upload, run_pipeline_on_uploaded_file
+from maeum.local import analyze, read_upload, run_pipeline_on_uploaded_file
+from maeum.schemas import AnalysisBody
 from maeum.settings import Settings
 from tests.conftest import Clip
 
@@ -73,8 +74,22 @@ def test_the_answer_has_the_two_keys_of_the_contract(answer: dict[str, Any]) -> 
     assert json.loads(json.dumps(answer)) == answer
 
 
-def test_the_package_offers_the_call() -> None:
+def test_the_package_offers_the_calls() -> None:
     assert maeum.run_pipeline_on_uploaded_file is run_pipeline_on_uploaded_file
+    assert maeum.analyze is analyze
+
+
+def test_the_full_answer_is_that_of_http(clip: Clip, answer: dict[str, Any]) -> None:
+    full = analyze(clip.data, clip.gender, summary=False, voice_pooling="windows")
+    assert full == AnalysisBody.model_validate(full).model_dump()
+    assert full["transcript"]["text"]
+    assert full["summary"]["reason"] == "not_requested"
+    first = analyze(clip.data, clip.gender)
+    assert first["emotion"]["probabilities"] == pytest.approx(answer["emotion_analysis"], abs=1e-4)
+    baseline = json.dumps({"mean": [0.0] * 13, "std": [50.0] * 13})
+    assert analyze(clip.data, baseline=baseline)["voice_emotion"] != pytest.approx(first["voice_emotion"], abs=1e-3)
+    with pytest.raises(InvalidField, match="voice_pooling"):
+        analyze(clip.data, voice_pooling="all")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from maeum.errors import InvalidConfiguration
-from maeum.settings import PRODUCTION_MODELS, PROJECT_DIR, ModelKind, Settings, get_settings
+from maeum.settings import PRODUCTION_MODELS, PROJECT_DIR, ModelKind, Settings, get_settings, unknown_variables
 
 SECRET = "sk-do-not-print-7f3a"
 KINDS: tuple[ModelKind, ...] = ("speech", "text", "voice")
@@ -164,3 +164,12 @@ def test_a_named_model_wins_over_the_profile() -> None:
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
 def test_every_setting_is_described(name: str) -> None:
     assert Settings.model_fields[name].description
+
+
+def test_variables_that_nobody_reads_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "MAEUM_TEXT_WIEGHT", "MAEUM_XYZ", "MAEUM_PROFILE", "OPENAI_ORG",
+        "MAEUM_SERVICE_HOST", "MAEUM_SERVICE_PORT_HTTP", "MAEUM_PORT", "MAEUM_PORT_3000_TCP_ADDR",
+    ):  # fmt: skip
+        monkeypatch.setenv(name, "production")
+    assert unknown_variables() == {"MAEUM_TEXT_WIEGHT": "MAEUM_TEXT_WEIGHT", "MAEUM_XYZ": ""}
