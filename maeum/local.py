@@ -22,6 +22,9 @@ from maeum.stages import Failure, run_isolated
 
 _log = logging.getLogger(__name__)
 
+# Of an archive: enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
+FILES_IN_FLIGHT = 8
+
 Items = TypeVar("Items", bound=Any)
 Result = TypeVar("Result")
 

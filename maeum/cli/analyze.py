@@ -23,17 +23,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from maeum.cli.cards import print_card, printable
+from maeum.cli.cards import print_card
 from maeum.cli.recordings import Results, as_json, find_recordings, name_of
+from maeum.cli.terminal import printable, reconfigure_stdout
 from maeum.errors import InvalidField
+from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, read_upload
+from maeum.schemas import AnalysisBody, ErrorDetail
 from maeum.settings import get_settings
 
 if TYPE_CHECKING:
     from maeum.pipeline import Options, Pipeline
-    from maeum.schemas import AnalysisBody, ErrorDetail
 
-# Enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
-FILES_IN_FLIGHT = 8
 # Done or under way behind one that takes long: an archive's analyses are not all kept until its end.
 _FILES_AHEAD = 8 * FILES_IN_FLIGHT
 
@@ -51,9 +51,6 @@ def analyze(arguments: argparse.Namespace) -> int:
     baseline = read_baseline(arguments.baseline) if arguments.baseline else ""
     files = find_recordings(arguments.files)
     with _Report(len(files), as_json=arguments.json) as report, ExitStack() as opened:
-        # Here, because the models' libraries take seconds to import.
-        from maeum.local import build_local_pipeline
-
         settings = get_settings()
         pipeline = build_local_pipeline(settings)
         options = pipeline.options(
@@ -141,7 +138,6 @@ async def analyze_files(
 async def _analyze_file(
     pipeline: Pipeline, options: Options, file: str, max_upload_bytes: int
 ) -> AnalysisBody | ErrorDetail:
-    from maeum.local import failure_of, read_upload
     from maeum.schemas import AnalysisBody, ErrorDetail
 
     try:
@@ -159,9 +155,9 @@ class _Report:
         self._as_json = as_json
         self.results: Results | None = None
         if as_json:
-            _reconfigure(encoding="utf-8")  # JSON is UTF-8 whatever the terminal speaks
+            reconfigure_stdout(encoding="utf-8")  # JSON is UTF-8 whatever the terminal speaks
         else:
-            _reconfigure(errors="replace")
+            reconfigure_stdout(errors="replace")
         self._console = Console(highlight=False, emoji=False)
         self._progress: Progress | None = None
         if sys.stderr.isatty():
@@ -196,8 +192,6 @@ class _Report:
 
     def write(self, file: str, outcome: AnalysisBody | ErrorDetail) -> bool:
         """Write one file's outcome and tell whether it is an analysis."""
-        from maeum.schemas import AnalysisBody
-
         name = name_of(file)
         answered = isinstance(outcome, AnalysisBody)
         if self.results:
@@ -225,10 +219,3 @@ class _Report:
             yield
         finally:
             self._progress.start()
-
-
-def _reconfigure(**options: str) -> None:
-    # Not every stand-in for stdout can be reconfigured.
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure:
-        reconfigure(**options)

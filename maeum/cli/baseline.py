@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from maeum.cli.cards import printable
+from maeum.cli.terminal import printable
 from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, MaeumError
 from maeum.features import Baseline

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from maeum.cli.terminal import printable
 from maeum.summary import FAILURE_REASONS, SKIP_REASONS
 
 if TYPE_CHECKING:
@@ -43,11 +44,6 @@ def print_card(console: Console, file: str, analysis: AnalysisBody) -> None:
             box=box.ROUNDED,
         )
     )
-
-
-def printable(text: str) -> str:
-    """Replace what a terminal would obey instead of show: control and unpaired characters."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _text(text: str, style: str = "") -> Text:

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from maeum.cli.cards import printable
+from maeum.cli.terminal import printable, reconfigure_stdout
 from maeum.errors import InvalidManifest, StartError
 from maeum.settings import get_settings
 
@@ -208,7 +208,5 @@ def _table(*columns: str) -> Table:
 
 
 def _console() -> Console:
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure:  # not every stand-in for stdout can be
-        reconfigure(errors="replace")
+    reconfigure_stdout(errors="replace")
     return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)

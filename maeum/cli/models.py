@@ -18,7 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from maeum.cli.cards import printable
+from maeum.cli.terminal import printable
 from maeum.errors import StartError
 from maeum.models import MODEL_KINDS, ModelFolder, fetch, resolve
 from maeum.models import Progress as OnProgress

@@ -8,12 +8,10 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from maeum.errors import InvalidField
-
-if TYPE_CHECKING:
-    from maeum.schemas import AnalysisBody, ErrorDetail
+from maeum.schemas import AnalysisBody, ErrorDetail
 
 SUFFIXES = frozenset(
     {".3gp", ".aac", ".aif", ".aiff", ".amr", ".caf", ".flac", ".m4a", ".mka", ".mp3", ".mp4"}
@@ -100,8 +98,6 @@ class _Csv:
         return _BOM + _row(self.columns)
 
     def line(self, name: str, outcome: AnalysisBody | ErrorDetail) -> str:
-        from maeum.schemas import AnalysisBody
-
         values: dict[str, Any] = {"file": name}
         if isinstance(outcome, AnalysisBody):
             said, emotion, words = outcome.transcript, outcome.emotion, outcome.text_emotion or {}
@@ -126,8 +122,6 @@ class _Csv:
 
 def as_json(name: str, outcome: AnalysisBody | ErrorDetail) -> str:
     """One recording's outcome as a JSON object, without a line break."""
-    from maeum.schemas import AnalysisBody
-
     body = outcome.model_dump() if isinstance(outcome, AnalysisBody) else {"error": outcome.model_dump()}
     return json.dumps({"file": name, **body}, ensure_ascii=False)
 

@@ -13,15 +13,12 @@ from maeum.evaluation.journal import Journal, Prediction, content_of, key_of, re
 from maeum.evaluation.manifest import Clip, Manifest, read_manifest
 from maeum.evidence import confidence
 from maeum.fusion import Fusion
-from maeum.local import build_local_pipeline, failure_of, read_upload
+from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, read_upload
 from maeum.models import MODEL_KINDS, ModelFolder, resolve
 from maeum.pipeline import Pipeline
 from maeum.settings import ModelKind, Settings
 from maeum.speech_languages import supported_languages
 from maeum.stages import Failure, good
-
-# Enough for full batches; a ten-minute recording takes up to 80 MB while it is worked on.
-_CLIPS_IN_FLIGHT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ class _Run:
     async def all(self, clips: Sequence[Clip]) -> list[Prediction | Failure]:
         outcomes: dict[int, Prediction | Failure] = {}
         queue = iter(enumerate(clips))
-        await asyncio.gather(*(self._work(queue, outcomes) for _ in range(_CLIPS_IN_FLIGHT)))
+        await asyncio.gather(*(self._work(queue, outcomes) for _ in range(FILES_IN_FLIGHT)))
         return [outcomes[index] for index in range(len(clips))]
 
     async def _work(self, queue: Iterator[tuple[int, Clip]], outcomes: dict[int, Prediction | Failure]) -> None:
