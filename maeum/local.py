@@ -142,6 +142,7 @@ def analyze(
     Raises:
         MaeumError: the file or an argument is not usable; `code`, `status` and `message` say why.
         OSError: `file` is a path that cannot be read.
+        TypeError: `file` is none of those.
     """
     analysis = _get_session().analyze(
         file, gender=gender, lang=lang, summary=summary, voice_pooling=voice_pooling, baseline=baseline
@@ -163,6 +164,7 @@ def run_pipeline_on_uploaded_file(file: Upload, gender: str = "MALE", lang: str 
     Raises:
         MaeumError: the file or an argument is not usable; `code`, `status` and `message` say why.
         OSError: `file` is a path that cannot be read.
+        TypeError: `file` is none of those.
     """
     return ContractBody.of(_get_session().analyze(file, gender=gender, lang=lang)).model_dump()
 

@@ -68,7 +68,22 @@ _CONTRACT_EXAMPLE = {
 }
 
 
-def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, error_example: Any) -> dict[str, Any]:
+_WARNINGS_HEADER = {
+    "X-Maeum-Warnings": {
+        "schema": {"type": "string"},
+        "description": "The warnings that `/v1/analyze` has in its body, divided by commas; missing when there are none.",
+    }
+}
+
+
+def _operation(
+    fields: dict[str, Any],
+    answer: type,
+    example: Any,
+    error: type,
+    error_example: Any,
+    headers: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     errors = {
         400: "No file, or no multipart form",
         408: "The upload stopped coming",
@@ -86,6 +101,7 @@ def _operation(fields: dict[str, Any], answer: type, example: Any, error: type, 
                 "model": answer,
                 "description": "The analysis",
                 "content": {"application/json": {"example": example}},
+                "headers": headers or {},
             },
             **{
                 status: {
@@ -127,6 +143,7 @@ CONTRACT = _operation(
     _CONTRACT_EXAMPLE,
     ContractErrorBody,
     {"error": "the form has no file in the field 'file'"},
+    _WARNINGS_HEADER,
 )
 
 _DESCRIPTION = """A voice diary in, its emotions out.

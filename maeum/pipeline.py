@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from maeum.calibration import Calibration, combine
 from maeum.decoding import Waveform, decode_here, decode_with_ffmpeg
-from maeum.errors import InvalidField, UnsupportedLanguage
+from maeum.errors import UnsupportedLanguage
 from maeum.evidence import AVG_LOGPROB, warnings
 from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.ffmpeg_process import threads
@@ -30,6 +29,7 @@ from maeum.fusion import Fusion, Vector
 from maeum.pieces import transcribe
 from maeum.room import Room, SoundRoom
 from maeum.sentences import split_sentences
+from maeum.speech_languages import parse_language
 from maeum.stages import Probabilities, Stages, Transcript, good
 from maeum.summary import Summary
 
@@ -138,9 +138,7 @@ class Pipeline:
                 nor `windows`, or baseline not what `Baseline.parse` reads.
             UnsupportedLanguage: the speech model does not know `lang`.
         """
-        language = re.split("[-_]", lang.strip().lower())[0] or "ko"  # of `ko-KR` the language
-        if not (language.isascii() and language.isalpha() and len(language) <= 3):
-            raise InvalidField("lang must be a language code such as ko", code="invalid_lang")
+        language = parse_language(lang)
         if language not in self.languages:
             known = (
                 ", ".join(sorted(self.languages)) if len(self.languages) <= 5 else f"{len(self.languages)} languages"

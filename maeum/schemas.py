@@ -67,7 +67,8 @@ class AnalysisBody(_Frozen):
     transcript: TranscriptBody
     emotion: EmotionBody
     text_emotion: dict[str, float] | None = Field(
-        description="The sentences' votes, or under a calibration their mean probabilities; null when nothing was said."
+        description="The sentences' votes or, under MAEUM_TEXT_POOLING=mean or a calibration, their mean "
+        "probabilities; null when nothing was said."
     )
     voice_emotion: dict[str, float]
     summary: SummaryBody

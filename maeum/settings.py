@@ -178,7 +178,7 @@ def unknown_variables() -> dict[str, str]:
     """
     fields = Settings.model_fields.items()
     known = [f"MAEUM_{name.upper()}" for name, field in fields if field.validation_alias is None]
-    strangers = sorted(name for name in os.environ if name.startswith("MAEUM_") and name not in known)
+    strangers = sorted(name for name in os.environ if name.startswith("MAEUM_") and name.upper() not in known)
     strangers = [name for name in strangers if not _OF_KUBERNETES.fullmatch(name)]
     return {name: "".join(get_close_matches(name, known, 1, _ALMOST)) for name in strangers}
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maeum.errors import ModelInvalid
+from maeum.errors import InvalidField, ModelInvalid
 from maeum.labels import read_json, read_json_object
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _MULTILINGUAL_VOCABULARY = 51_865
+
+
+def parse_language(text: str) -> str:
+    """The language of a code such as `ko` or `ko-KR`, in any case; empty text is `ko`.
+
+    Raises:
+        InvalidField: it is no language code (code `invalid_lang`).
+    """
+    code = re.fullmatch(r"([a-z]{1,3})([-_][a-z0-9]+)*", text.strip().lower() or "ko")
+    if code is None:
+        raise InvalidField("lang must be a language code such as ko", code="invalid_lang")
+    return code[1]
 
 
 def supported_languages(folder: Path) -> frozenset[str]:

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -56,12 +56,11 @@ def analyze(arguments: argparse.Namespace) -> int:
         options = pipeline.options(
             arguments.gender, arguments.lang, arguments.summary, arguments.voice_pooling, baseline
         )
-        known: frozenset[str] = frozenset()
+        left = files
         if arguments.out:
             labels = pipeline.fusion.text_labels, pipeline.fusion.voice_labels
-            report.results = opened.enter_context(Results(arguments.out, *labels))
-            known = report.results.known
-        left = [file for file in files if name_of(file) not in known]
+            results = report.results = opened.enter_context(Results(arguments.out, *labels))
+            left = [file for file in files if not results.has(file)]
         report.models_loaded(len(left))
 
         async def run() -> int:
@@ -98,7 +97,7 @@ async def analyze_files(
     max_upload_bytes: int,
     *,
     on_done: Callable[[], None] = lambda: None,
-) -> AsyncIterator[tuple[str, AnalysisBody | ErrorDetail]]:
+) -> AsyncGenerator[tuple[str, AnalysisBody | ErrorDetail], None]:
     """Analyse files, up to `FILES_IN_FLIGHT` at a time so that the models see batches.
 
     Args:
@@ -194,10 +193,9 @@ class _Report:
         """Write one file's outcome and tell whether it is an analysis."""
         name = name_of(file)
         answered = isinstance(outcome, AnalysisBody)
-        if self.results:
-            self.results.write(name, outcome)
-            if answered:
-                return True
+        if self.results and isinstance(outcome, AnalysisBody):
+            self.results.write(file, outcome)
+            return True
         with self._paused():
             if self._as_json:
                 print(as_json(name, outcome), flush=True)

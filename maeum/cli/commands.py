@@ -85,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="FILE",
-        help="a .csv for spreadsheets, else JSON Lines; the files that it has an analysis of are left out",
+        help="a .csv for spreadsheets, else JSON Lines; files that it has an analysis of, known by their paths as "
+        "given, are left out",
     )
 
     baseline = commands.add_parser(

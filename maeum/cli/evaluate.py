@@ -186,7 +186,7 @@ def _print_calibration(calibration: Calibration) -> None:
     console.print(Text(f"{fit.n_clips} clips ({printable(counts)}), {fit.n_without_speech} more without words"))
     table = _table(f"{fit.n_folds} folds, {apart}", "accuracy", "macro-F1", "UAR", "log loss", "ECE")
     for way, quality in fit.quality.items():
-        name = "fixed 0.7/0.3" if way == "fixed" else way
+        name = "fixed 0.7/0.3, votes" if way == "fixed" else way
         table.add_row(name, *(f"{figure:.3f}" for figure in dict(quality).values()))
     console.print(table)
     console.print(

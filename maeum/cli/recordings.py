@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 from maeum.errors import InvalidField
 from maeum.schemas import AnalysisBody, ErrorDetail
@@ -18,106 +19,43 @@ SUFFIXES = frozenset(
     | {".oga", ".ogg", ".opus", ".wav", ".weba", ".webm", ".wma"}
 )
 _BOM = "\ufeff"  # without it a spreadsheet takes Korean for something else
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for one
+_PRIVATE = 0o600
 
 
 def find_recordings(paths: Sequence[str]) -> list[str]:
-    """Files as they are named; of a folder all below it that are called like recordings, in the order of their paths.
+    """Files as they are named; of a folder those in it and below that are called like recordings, ordered by path.
+
+    Folders behind symbolic links are left out, and so are the `._…` files of Macs. No file comes twice.
 
     Raises:
-        InvalidField: a folder holds none (code `no_recordings`).
+        InvalidField: a folder holds none (code `no_recordings`) or cannot be read (code `unreadable_folder`).
     """
+
+    def refuse(error: OSError) -> None:
+        folder = name_of(str(error.filename))
+        raise InvalidField(f"the folder {folder} cannot be read: {error.strerror}", code="unreadable_folder") from error
+
     found: list[str] = []
     for path in paths:
         if not os.path.isdir(path):
             found.append(path)
             continue
-        below = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-        recordings = sorted(file for file in below if os.path.splitext(file)[1].lower() in SUFFIXES)
+        below = [os.path.join(folder, name) for folder, _, names in os.walk(path, onerror=refuse) for name in names]
+        recordings = sorted(file for file in below if _is_called_like_one(os.path.basename(file)))
         if not recordings:
             raise InvalidField(f"the folder {name_of(path)} holds no recordings", code="no_recordings")
         found += recordings
-    return found
+    return list(dict.fromkeys(found))
+
+
+def _is_called_like_one(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")
 
 
 def name_of(file: str) -> str:
-    """A path as text: what is no UTF-8 in it is replaced."""
-    return os.fsencode(file).decode("utf-8", errors="replace")
-
-
-class _Format(Protocol):
-    """How analyses are laid out in a file."""
-
-    def head(self) -> str:
-        """What the file begins with."""
-        ...
-
-    def line(self, name: str, outcome: AnalysisBody | ErrorDetail) -> str:
-        """One recording's."""
-        ...
-
-    def kept(self, text: str) -> Iterator[tuple[str, str]]:
-        """Name and line of every recording that has an analysis in `text`; not of one that failed, or was cut off.
-
-        Raises:
-            ValueError: the text is no file of analyses.
-        """
-        ...
-
-
-class _JsonLines:
-    """An object a line: the answer of `/v1/analyze`, after the file's name."""
-
-    def head(self) -> str:
-        return ""
-
-    def line(self, name: str, outcome: AnalysisBody | ErrorDetail) -> str:
-        return as_json(name, outcome) + "\n"
-
-    def kept(self, text: str) -> Iterator[tuple[str, str]]:
-        lines = text.split("\n")  # the last one is empty, or was cut off
-        for line in lines[:-1]:
-            values = json.loads(line)
-            if not isinstance(values, dict) or not isinstance(values.get("file"), str):
-                raise ValueError("a line is no analysis")
-            if "error" not in values:
-                yield values["file"], line + "\n"
-
-
-class _Csv:
-    """A row a recording, for spreadsheets."""
-
-    def __init__(self, text_labels: Sequence[str], voice_labels: Sequence[str]) -> None:
-        self._text_labels, self._voice_labels = text_labels, voice_labels
-        self.columns = [
-            "file", "transcript", "duration_s", "confidence", "emotion", *text_labels,
-            *(f"text {label}" for label in text_labels), *(f"voice {label}" for label in voice_labels),
-            "summary", "warnings", "error",
-        ]  # fmt: skip
-
-    def head(self) -> str:
-        return _BOM + _row(self.columns)
-
-    def line(self, name: str, outcome: AnalysisBody | ErrorDetail) -> str:
-        values: dict[str, Any] = {"file": name}
-        if isinstance(outcome, AnalysisBody):
-            said, emotion, words = outcome.transcript, outcome.emotion, outcome.text_emotion or {}
-            values |= {"transcript": said.text, "duration_s": said.duration_s, "confidence": said.confidence}
-            values |= {"emotion": emotion.top, **dict(zip(emotion.labels, emotion.probabilities, strict=True))}
-            values |= {f"text {label}": value for label, value in words.items()}
-            values |= {f"voice {label}": value for label, value in outcome.voice_emotion.items()}
-            values |= {"summary": outcome.summary.text, "warnings": " ".join(outcome.warnings)}
-        else:
-            values["error"] = f"{outcome.code}: {outcome.message}"
-        return _row([values.get(column) for column in self.columns])
-
-    def kept(self, text: str) -> Iterator[tuple[str, str]]:
-        whole = text[: text.rfind("\n") + 1].removeprefix(_BOM)
-        rows = csv.reader(whole.splitlines(keepends=True))
-        if next(rows, None) != self.columns:
-            raise ValueError("its columns are others")
-        for row in rows:
-            if len(row) == len(self.columns) and not row[-1]:
-                yield row[0], _row(row)
+    """A path as text: bytes of it that are no UTF-8 are written out."""
+    return os.fsencode(file).decode("utf-8", errors="backslashreplace")
 
 
 def as_json(name: str, outcome: AnalysisBody | ErrorDetail) -> str:
@@ -126,8 +64,95 @@ def as_json(name: str, outcome: AnalysisBody | ErrorDetail) -> str:
     return json.dumps({"file": name, **body}, ensure_ascii=False)
 
 
+class _Format(Protocol):
+    """How analyses are laid out, each on a line of its own."""
+
+    head: str
+    """The first line, without its break; empty where there is none."""
+
+    start: str
+    """What every other line begins with."""
+
+    def key(self, name: str) -> str:
+        """What `name` gives for the line of a recording."""
+        ...
+
+    def line(self, name: str, analysis: AnalysisBody) -> str:
+        """One recording's, without its break."""
+        ...
+
+    def name(self, line: str) -> str:
+        """The recording that a line is of.
+
+        Raises:
+            ValueError: the line is no analysis.
+        """
+        ...
+
+
+class _JsonLines:
+    """An object a line: the answer of `/v1/analyze`, after the file's name."""
+
+    head, start = "", '{"file": "'
+
+    def key(self, name: str) -> str:
+        return name
+
+    def line(self, name: str, analysis: AnalysisBody) -> str:
+        return as_json(name, analysis)
+
+    def name(self, line: str) -> str:
+        values = json.loads(line)
+        if not isinstance(values, dict) or not {"file", *AnalysisBody.model_fields} <= set(values):
+            raise ValueError("a line is no analysis")
+        return str(values["file"])
+
+
+class _Csv:
+    """A row a recording, for spreadsheets."""
+
+    def __init__(self, text_labels: Sequence[str], voice_labels: Sequence[str]) -> None:
+        self._columns = [
+            "file", "transcript", "duration_s", "confidence", "emotion", *text_labels,
+            *(f"text {label}" for label in text_labels), *(f"voice {label}" for label in voice_labels),
+            "summary", "warnings",
+        ]  # fmt: skip
+        self.head, self.start = _BOM + _row(self._columns), '"'
+
+    def key(self, name: str) -> str:
+        return str(_cell(name))
+
+    def line(self, name: str, analysis: AnalysisBody) -> str:
+        said, emotion, words = analysis.transcript, analysis.emotion, analysis.text_emotion or {}
+        values: dict[str, Any] = {
+            "file": name,
+            "transcript": said.text,
+            "duration_s": said.duration_s,
+            "confidence": said.confidence,
+            "emotion": emotion.top,
+            **dict(zip(emotion.labels, emotion.probabilities, strict=True)),
+            **{f"text {label}": value for label, value in words.items()},
+            **{f"voice {label}": value for label, value in analysis.voice_emotion.items()},
+            "summary": analysis.summary.text,
+            "warnings": " ".join(analysis.warnings),
+        }
+        return _row([_cell(values.get(column)) for column in self._columns])
+
+    def name(self, line: str) -> str:
+        try:
+            (row,) = csv.reader([line])
+        except csv.Error as error:
+            raise ValueError("a line is no row") from error
+        if len(row) != len(self._columns):
+            raise ValueError("a row has other columns")
+        return row[0]
+
+
 class Results:
     """The file of analyses: what it holds already need not be done again. A context manager.
+
+    Lines are only added, and only one that was cut off is taken away. Recordings are known by their paths as they were
+    given; those that failed are not in it.
 
     Args:
         path: `.csv` for a spreadsheet, anything else for JSON Lines.
@@ -135,58 +160,92 @@ class Results:
         voice_labels: of the voice model.
 
     Raises:
-        InvalidField: it cannot be read or written, or holds something else (code `unwritable_output`).
+        InvalidField: it cannot be read or written, another run is writing it, or it holds something else (code
+            `unwritable_output`).
     """
 
     def __init__(self, path: Path, text_labels: Sequence[str], voice_labels: Sequence[str]) -> None:
         self._path = path
         self._format: _Format = _Csv(text_labels, voice_labels) if path.suffix.lower() == ".csv" else _JsonLines()
-        self._stream: TextIO | None = None
-        self.known: frozenset[str] = frozenset()
+        self._file: io.FileIO | None = None
+        self._known: set[str] = set()
 
     def __enter__(self) -> Results:
         try:
-            kept = self._read()
+            if self._path.exists() and not self._path.is_file():
+                raise ValueError("it is no file")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            draft.write_text(self._format.head() + "".join(kept.values()), encoding="utf-8", newline="")
-            draft.replace(self._path)
-            self._stream = self._path.open("a", encoding="utf-8", newline="")
+            self._file = io.FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, _PRIVATE), "r+")
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._read(self._file)
+        except BlockingIOError:
+            reason = "another run is writing it"
         except OSError as error:
-            reason = error.strerror
+            reason = str(error.strerror)
         except ValueError:
             reason = "it holds something else than analyses; name another file"
         else:
-            self.known = frozenset(kept)
             return self
+        self.__exit__()
         raise InvalidField(f"{self._path} cannot be written: {reason}", code="unwritable_output")
 
     def __exit__(self, *_: object) -> None:
-        assert self._stream is not None
-        self._stream.close()
+        if self._file is not None:
+            self._file.close()
 
-    def write(self, name: str, outcome: AnalysisBody | ErrorDetail) -> None:
-        """Add one recording's outcome at once.
+    def has(self, file: str) -> bool:
+        """Whether it holds an analysis of this recording."""
+        return self._format.key(name_of(file)) in self._known
+
+    def write(self, file: str, analysis: AnalysisBody) -> None:
+        """Add one recording's analysis at once.
 
         Raises:
             InvalidField: the file cannot be written any more.
         """
-        assert self._stream is not None
+        self._write(self._format.line(name_of(file), analysis))
+
+    def _write(self, line: str) -> None:
+        assert self._file is not None
+        left = memoryview(f"{line}\n".encode())
         try:
-            self._stream.write(self._format.line(name, outcome))
-            self._stream.flush()
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise InvalidField(f"{self._path} cannot be written: {error.strerror}", code="unwritable_output") from None
 
-    def _read(self) -> dict[str, str]:
-        if not self._path.exists():
-            return {}
-        with self._path.open(encoding="utf-8", newline="") as stream:
-            text = stream.read()
-        return dict(self._format.kept(text)) if text else {}
+    def _read(self, file: io.FileIO) -> None:
+        """Learn which recordings are there, and stop behind the last whole line."""
+        head, whole = self._format.head, 0
+        for number, line in enumerate(io.BufferedReader(io.FileIO(file.fileno(), closefd=False))):
+            is_head = bool(head) and not number
+            if not line.endswith(b"\n"):
+                start = (head if is_head else self._format.start).encode()
+                if not (start.startswith(line) if is_head or len(line) < len(start) else line.startswith(start)):
+                    raise ValueError("it ends with something else")
+                break
+            text = line[:-1].decode("utf-8")
+            if is_head:
+                if text != head:
+                    raise ValueError("its columns are others")
+            else:
+                self._known.add(self._format.name(text))
+            whole += len(line)
+        file.truncate(whole)
+        file.seek(whole)
+        if head and not whole:
+            self._write(head)
+
+
+def _cell(value: Any) -> Any:
+    """A value that a spreadsheet shows as it is: on one line, and no formula."""
+    if not isinstance(value, str):
+        return value
+    text = " ".join(value.splitlines())
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _row(values: Sequence[Any]) -> str:
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\n").writerow(values)
+    csv.writer(stream, quoting=csv.QUOTE_ALL, lineterminator="").writerow(values)
     return stream.getvalue()

@@ -12,6 +12,7 @@ from maeum.errors import InvalidField, InvalidManifest
 from maeum.evaluation.spaces import label_spaces
 from maeum.features import Gender
 from maeum.fusion import Fusion
+from maeum.speech_languages import parse_language
 
 COLUMNS = ("path", "text", "emotion", "gender", "lang", "speaker")
 _WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
@@ -134,9 +135,9 @@ def _clip(
         )
     try:
         gender = Gender.parse(cells.get("gender") or "MALE")
+        language = parse_language(cells.get("lang") or "")
     except InvalidField as error:
         raise InvalidManifest(f"line {line} of the manifest: {error.message}") from None
-    language = (cells.get("lang") or "ko").lower()
     if language not in languages:
         raise InvalidManifest(f"line {line} of the manifest: the speech model does not transcribe {language!r}")
     return Clip(

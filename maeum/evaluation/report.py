@@ -15,7 +15,7 @@ from maeum.evaluation.figures import (
 )
 from maeum.evaluation.intervals import Interval
 from maeum.evaluation.metrics import Scores
-from maeum.evaluation.run import EmotionScores, Evaluation, Judged
+from maeum.evaluation.run import MAX_SLICES, EmotionScores, Evaluation, Judged
 
 _WORST_SHOWN = 20
 
@@ -46,8 +46,8 @@ p, li {{ max-width: 46rem; }}
 
 _NOTES = """<h2>How to read this</h2>
 <ul class="note">
-<li>Brackets hold 95 % bootstrap intervals (1,000 resamples, a fixed seed) over {drawn_by}. Clips of one speaker are
-alike: where the manifest names five speakers or more, and one for every clip, speakers are drawn with all their clips;
+<li>Brackets hold 95 % bootstrap intervals (1,000 resamples, a fixed seed) over clips. Those of one speaker are alike:
+where a table's clips are of five speakers or more, and each names its own, speakers are drawn with all their clips;
 with fewer the truth is wider than the brackets. There are none where every resample is the same, as when every clip is
 right: after n clips that are all right, up to 3/n of all others may still be wrong.</li>
 <li>“Fused less …” compares both answers to the same clips: an interval that holds 0 says that fusing may do
@@ -58,8 +58,8 @@ out.</li>
 <li>Korean labels are scored against the words' vector and the fused Korean one; English labels against the voice's
 vector and the fused one before its projection back. “Projected” is the other modality alone, brought over to these
 labels by the matrices of the fusion: what they cannot tell apart costs it, however well it does on its own labels.
-Without a calibration the words' vector holds votes, which know no doubt; “text, mean” is the mean of the sentences'
-probabilities.</li>
+The words' vector holds votes, which know no doubt, unless a calibration or MAEUM_TEXT_POOLING asks for the mean of the
+sentences' probabilities, which “text, mean” is in any case.</li>
 <li>Where nothing was said there is no text vector: such a clip is an abstention of the text figures, which leave it
 out. The service then answers with the voice alone, and that answer counts among the fused ones; how often it is right
 stands above each table.</li>
@@ -78,7 +78,7 @@ def render(evaluation: Evaluation) -> str:
         _transcripts(evaluation),
         *(_emotions(space, scores, evaluation.judged) for space, scores in evaluation.emotions.items()),
         _slices(evaluation),
-        _NOTES.format(drawn_by=evaluation.drawn_by),
+        _NOTES,
         _failures(evaluation),
     ]
     return _PAGE.format(title=escape(title), body="\n".join(parts))
@@ -108,7 +108,7 @@ def _facts(evaluation: Evaluation) -> str:
         [
             ["clips", f"{len(evaluation.outcomes)}, of which {n_failed} could not be analysed"],
             *([f"{kind} model", name] for kind, name in evaluation.models.items()),
-            ["calibration", evaluation.calibration or "none: the reference's formula"],
+            ["fusion", evaluation.fusion],
             *([["note", note] for note in evaluation.notes]),
             ["maeum", maeum.__version__],
         ],
@@ -126,7 +126,8 @@ def _transcripts(evaluation: Evaluation) -> str:
     return "\n".join(
         [
             "<h2>Transcripts</h2>",
-            f"<p>{scores.n_clips} clips with a reference; in {scores.n_empty} of them nothing was heard.</p>",
+            f"<p>{scores.n_clips} clips with a reference; in {scores.n_empty} of them nothing was heard. "
+            f"Intervals draw {evaluation.transcripts_drawn_by}.</p>",
             _table(
                 ["figure", "value"],
                 [
@@ -159,7 +160,7 @@ def _emotions(space: Space, scores: EmotionScores, judged: Sequence[Judged]) -> 
         [
             f"<h2>Emotion, {space.capitalize()} labels</h2>",
             f"<p>Nothing was said in {scores.n_without_speech} clips; the voice alone is right in "
-            f"{scores.n_right_by_voice_alone} of them.</p>",
+            f"{scores.n_right_by_voice_alone} of them. Intervals draw {scores.drawn_by}.</p>",
             _table(head, rows),
             _table(
                 ["", "clips", "accuracy", "macro-F1", "UAR"],
@@ -202,18 +203,19 @@ def _slices(evaluation: Evaluation) -> str:
     if not evaluation.slices:
         return ""
     spaces = list(evaluation.emotions)
-    head = ["column", "value", "clips", "CER", *(f"accuracy, fused, {space}" for space in spaces)]
+    head = ["column", "value", "clips", "CER", *(f"accuracy, fused, {space} (clips)" for space in spaces)]
     rows = [
         [
             one.column,
             one.value or "–",
             f"{one.n_clips}",
             number(one.cer),
-            *(number(one.accuracy.get(space)) for space in spaces),
+            *(f"{number(one.accuracy.get(space))} ({one.n_labelled.get(space, 0)})" for space in spaces),
         ]
         for one in evaluation.slices
     ]
-    return "<h2>By gender, language and speaker</h2>\n" + _table(head, rows, "words")
+    note = f"<p>Of each the {MAX_SLICES} with most clips, where there are more.</p>"
+    return "<h2>By gender, language and speaker</h2>\n" + note + _table(head, rows, "words")
 
 
 def _labels(name: str, labels: Sequence[str], scores: Scores) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from maeum.evaluation.metrics import Difference, Scores, difference, score
 from maeum.evaluation.predict import Models
 from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.evaluation.transcripts import TranscriptScores, character_error_rate, score_transcripts
-from maeum.fusion import Vector
+from maeum.fusion import Fusion, Vector
 from maeum.stages import Failure
 
 MIN_SPEAKERS = 5  # to draw them with all their clips: of fewer there are too few mixtures
@@ -73,6 +74,7 @@ class EmotionScores:
         by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes), `voice,
             projected` and `fused` for Korean labels, `text, projected`, `voice` and `fused` for English ones; None
             where no clip is left to score.
+        drawn_by: `speakers` where intervals draw them with all their clips, or `clips`.
         fused_less: `fused` less each of the others, on the clips that both answer.
     """
 
@@ -80,6 +82,7 @@ class EmotionScores:
     n_without_speech: int
     n_right_by_voice_alone: int
     by_modality: dict[str, Scores | None]
+    drawn_by: str
     fused_less: dict[str, Difference | None]
 
 
@@ -93,6 +96,7 @@ class Slice:
         n_clips: how many have a prediction.
         cer: over those with a reference, or None.
         accuracy: of the fused vector by space, over those with a label of it; a space without such clips is left out.
+        n_labelled: how many clips those are.
     """
 
     column: str
@@ -100,6 +104,7 @@ class Slice:
     n_clips: int
     cer: float | None
     accuracy: dict[Space, float]
+    n_labelled: dict[Space, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,23 +114,23 @@ class Evaluation:
     Attributes:
         manifest: name of the file.
         models: how answers name them.
-        calibration: what was applied, or None.
+        fusion: how words and voice were brought together, in words.
         notes: what makes the figures seem better than they are.
         outcomes: every clip, in the manifest's order.
         transcripts: scores, or None without a reference.
         emotions: scores of each space that has a truth.
-        drawn_by: `speakers` where intervals draw them with all their clips, or `clips`.
+        transcripts_drawn_by: as `EmotionScores.drawn_by`.
         slices: by gender, language and speaker, where a column has several values.
     """
 
     manifest: str
     models: dict[str, str]
-    calibration: str | None
+    fusion: str
     notes: tuple[str, ...]
     outcomes: tuple[Judged | FailedClip, ...]
     transcripts: TranscriptScores | None
     emotions: dict[Space, EmotionScores]
-    drawn_by: str
+    transcripts_drawn_by: str
     slices: tuple[Slice, ...]
 
     @property
@@ -144,14 +149,14 @@ class Evaluation:
             "maeum": maeum.__version__,
             "manifest": self.manifest,
             "models": self.models,
-            "calibration": self.calibration,
+            "fusion": self.fusion,
             "notes": self.notes,
             "n_clips": len(self.outcomes),
             "n_failed": len(self.failed),
             "failed": [{"path": one.clip.path, "code": one.code, "message": one.message} for one in self.failed],
             "transcripts": None if self.transcripts is None else asdict(self.transcripts),
             "emotions": {space: asdict(scores) for space, scores in self.emotions.items()},
-            "intervals_draw": self.drawn_by,
+            "transcripts_drawn_by": self.transcripts_drawn_by,
             "slices": [asdict(one) for one in self.slices],
         }
 
@@ -181,30 +186,43 @@ def judge(
             voice = None if outcome.voice is None else np.asarray(outcome.voice)
             judged.append(Judged(clip, outcome, combine(models.fusion, calibration, outcome.sentences, voice)))
             all_in_order.append(judged[-1])
-    by_speaker = len({one.clip.speaker for one in judged}) >= MIN_SPEAKERS and all(one.clip.speaker for one in judged)
-    groups: list[object] = [one.clip.speaker if by_speaker else index for index, one in enumerate(judged)]
+    heard = [one for one in judged if one.clip.text is not None and one.clip.file is not None]
     spaces = label_spaces(models.fusion)
-    scores = {space: _score_space(space, labels, judged, groups, models) for space, labels in spaces.items()}
+    scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
     return Evaluation(
         manifest=manifest.name,
         models={str(kind): name for kind, name in models.names.items()},
-        calibration=None if calibration is None else f"{calibration.fusion}, fitted on {calibration.space} labels",
+        fusion=_how_fused(models.fusion, calibration),
         notes=tuple(_notes(judged, calibration)),
         outcomes=tuple(all_in_order),
-        transcripts=_score_transcripts(judged, groups),
+        transcripts=_score_transcripts(heard, *_drawn_with(heard)[:1]),
         emotions={space: found for space, found in scores.items() if found is not None},
-        drawn_by="speakers" if by_speaker else "clips",
+        transcripts_drawn_by=_drawn_with(heard)[1],
         slices=tuple(_slices(judged, spaces)),
     )
 
 
-def _score_transcripts(judged: Sequence[Judged], groups: Sequence[object]) -> TranscriptScores | None:
-    heard = [
-        (str(one.clip.text), one.prediction.transcript, one.prediction.confidence, group)
-        for one, group in zip(judged, groups, strict=True)
-        if one.clip.text is not None and one.clip.file is not None
-    ]
-    return score_transcripts(*zip(*heard, strict=True)) if heard else None
+def _how_fused(fusion: Fusion, calibration: Calibration | None) -> str:
+    if calibration is not None:
+        return f"calibration: {calibration.fusion}, fitted on {calibration.space} labels"
+    return f"weights {fusion.text_weight:g} and {fusion.voice_weight:g}, sentences by {fusion.text_pooling}"
+
+
+def _drawn_with(judged: Sequence[Judged]) -> tuple[list[object], str]:
+    """What each clip is drawn with for intervals, and how that is called."""
+    speakers: list[object] = [one.clip.speaker for one in judged]
+    if None not in speakers and len(set(speakers)) >= MIN_SPEAKERS:
+        return speakers, "speakers"
+    return list(range(len(judged))), "clips"
+
+
+def _score_transcripts(heard: Sequence[Judged], groups: Sequence[object]) -> TranscriptScores | None:
+    return score_transcripts(
+        [str(one.clip.text) for one in heard],
+        [one.prediction.transcript for one in heard],
+        [one.prediction.confidence for one in heard],
+        groups,
+    )
 
 
 def _slices(judged: Sequence[Judged], spaces: Mapping[Space, tuple[str, ...]]) -> Iterator[Slice]:
@@ -214,12 +232,13 @@ def _slices(judged: Sequence[Judged], spaces: Mapping[Space, tuple[str, ...]]) -
         "speaker": lambda clip: clip.speaker,
     }
     for column, value_of in columns.items():
-        values = sorted({value_of(one.clip) or "" for one in judged})
-        if not 1 < len(values) <= MAX_SLICES:
+        counts = Counter(value_of(one.clip) or "" for one in judged)
+        if len(counts) == 1:
             continue
-        for value in values:
+        for value in sorted(value for value, _ in counts.most_common(MAX_SLICES)):
             some = [one for one in judged if (value_of(one.clip) or "") == value]
-            said = _score_transcripts(some, range(len(some)))
+            heard = [one for one in some if one.clip.text is not None and one.clip.file is not None]
+            said = _score_transcripts(heard, range(len(heard)))
             right = {space: [one.is_right(space, labels) for one in some] for space, labels in spaces.items()}
             counted = {space: [each for each in found if each is not None] for space, found in right.items()}
             yield Slice(
@@ -228,6 +247,7 @@ def _slices(judged: Sequence[Judged], spaces: Mapping[Space, tuple[str, ...]]) -
                 len(some),
                 None if said is None else said.cer.value,
                 {space: sum(found) / len(found) for space, found in counted.items() if found},
+                {space: len(found) for space, found in counted.items() if found},
             )
 
 
@@ -243,12 +263,12 @@ def _notes(judged: Sequence[Judged], calibration: Calibration | None) -> Iterato
 
 
 def _score_space(
-    space: Space, labels: tuple[str, ...], judged: Sequence[Judged], groups: Sequence[object], models: Models
+    space: Space, labels: tuple[str, ...], judged: Sequence[Judged], models: Models
 ) -> EmotionScores | None:
-    chosen = [index for index, one in enumerate(judged) if one.clip.emotion in labels]
-    if not chosen:
+    labelled = [one for one in judged if one.clip.emotion in labels]
+    if not labelled:
         return None
-    labelled, drawn_with = [judged[index] for index in chosen], [groups[index] for index in chosen]
+    drawn_with, drawn_by = _drawn_with(labelled)
     truth = [str(one.clip.emotion) for one in labelled]
     spoken = np.array([one.emotions.text is not None for one in labelled])
     fusion, n_labels = models.fusion, len(labels)
@@ -269,6 +289,7 @@ def _score_space(
         by_modality={
             name: score(labels, truth, rows, drawn_with) for name, rows in (alone | {"fused": answers}).items()
         },
+        drawn_by=drawn_by,
         fused_less={name: difference(labels, truth, answers, rows, drawn_with) for name, rows in alone.items()},
     )
 

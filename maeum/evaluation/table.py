@@ -58,7 +58,7 @@ def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
     text("error_code", [None if one is None else one.code for one in failures])
     text("error_message", [None if one is None else one.message for one in failures])
     table = pa.table(columns)
-    facts = json.dumps({"models": evaluation.models, "calibration": evaluation.calibration}, ensure_ascii=False)
+    facts = json.dumps({"models": evaluation.models, "fusion": evaluation.fusion}, ensure_ascii=False)
     pq.write_table(table.replace_schema_metadata({"maeum": facts}), path)
 
 

@@ -228,7 +228,10 @@ def test_the_log_says_which_error_was_answered(server: str, clip: Clip, server_l
     for path in ("/v1/analyze", "/api/diary/analyze", BENTOML_ROUTE):
         asked = httpx.post(f"{server}{path}", files={"file": clip.data}, data={"gender": "ROBOT"}, timeout=60)
         line = f"request_id={asked.headers['x-request-id']} method=POST path={path} status=422 code=invalid_gender"
-        assert line in server_log.read_text(errors="replace")
+        deadline = time.monotonic() + 10  # it is written once the answer has gone
+        while line not in server_log.read_text(errors="replace"):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_a_transcript_is_never_logged(server: str, clip: Clip, server_log: Path) -> None:

@@ -65,7 +65,7 @@ def test_evaluate_finds_the_predictions_and_applies_the_calibration(
         get_settings.cache_clear()
         assert main(["evaluate", str(manifest), "--out", str(out)]) == 0
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-        assert (metrics["calibration"] is None) == (not name)
+        assert metrics["fusion"].startswith("calibration: ") == bool(name)
         accuracies[name] = metrics["emotions"]["korean"]["by_modality"]["text"]["log_loss"]
     get_settings.cache_clear()
     assert (out / JOURNAL_NAME).read_bytes() == journal

@@ -110,6 +110,20 @@ def test_files_are_worked_on_together_and_come_out_in_order(tmp_path: Path) -> N
     assert 2 <= speech.most <= FILES_IN_FLIGHT
 
 
+def test_an_archive_is_not_begun_all_at_once(tmp_path: Path) -> None:
+    speech = Speech()
+    file = write_wav(tmp_path / "a.wav", 2_100)
+
+    async def run() -> int:
+        outcomes = analyze_files(pipeline := make_pipeline(speech), pipeline.options(), [file] * 500, 1_000_000)
+        await anext(outcomes)
+        began = len(asyncio.all_tasks())
+        await outcomes.aclose()
+        return began
+
+    assert asyncio.run(run()) < 200
+
+
 def test_a_bad_file_fails_alone(tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     (tmp_path / "empty.wav").touch()

@@ -32,7 +32,7 @@ def test_numpys_products_stay_on_the_thread_that_asks() -> None:
     code = (
         "import numpy\n"
         "from threadpoolctl import threadpool_info\n"
-        "from maeum.cores import has_bf16, one_blas_thread\n"
+        "from maeum.cores import one_blas_thread\n"
         "one_blas_thread()\n"
         "print(*(pool['num_threads'] for pool in threadpool_info() if pool['internal_api'] == 'openblas'))"
     )

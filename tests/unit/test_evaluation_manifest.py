@@ -94,6 +94,10 @@ def test_a_workbook_is_called_one(tmp_path: Path) -> None:
         read_manifest(tmp_path / "clips.xlsx", FUSION, frozenset({"ko"}))
 
 
+def test_a_language_may_name_its_country(tmp_path: Path) -> None:
+    assert read(tmp_path, "path,lang\na.wav,ko-KR\n").clips[0].language == "ko"
+
+
 def test_the_case_of_the_columns_does_not_matter(tmp_path: Path) -> None:
     (clip,) = read(tmp_path, "Path,EMOTION\na.wav,기쁨\n").clips
     assert (clip.path, clip.emotion) == ("a.wav", "기쁨")

@@ -204,7 +204,7 @@ def test_slices_tell_genders_languages_and_speakers_apart() -> None:
     female, male, *_ = found.slices
     assert (male.cer, male.accuracy) == (0, {"korean": 1})
     assert (female.cer, female.accuracy["korean"]) == (1, 0)
-    assert set(female.accuracy) == {"korean", "english"}
+    assert female.n_labelled == {"korean": 1, "english": 1}
     assert "<td>speaker</td><td>나</td><td>2</td><td>1.000</td>" in render(found)
 
 
@@ -218,10 +218,28 @@ def test_intervals_draw_speakers_where_there_are_enough(n_speakers: int, drawn_b
     clips = [replace(clip(f"{n}.wav", "말", "기쁨"), speaker=str(n % n_speakers)) for n in range(20)]
     outcomes = [heard("기쁨" if n % 3 else "슬픔", JOY, said="말" if n % 3 else "발") for n in range(20)]
     found = judge(Path("clips.csv"), clips, outcomes, MODELS, None)
-    assert found.drawn_by == found.metrics()["intervals_draw"] == drawn_by
-    assert f"over {drawn_by}." in render(found)
+    korean = found.emotions["korean"]
+    assert korean.drawn_by == found.transcripts_drawn_by == drawn_by
+    assert render(found).count(f"Intervals draw {drawn_by}.") == 2
     one_without = [replace(clips[0], speaker=None), *clips[1:]]
-    assert judge(Path("clips.csv"), one_without, outcomes, MODELS, None).drawn_by == "clips"
+    assert judge(Path("clips.csv"), one_without, outcomes, MODELS, None).transcripts_drawn_by == "clips"
+
+
+def test_a_table_of_few_speakers_draws_clips_whatever_the_others_are() -> None:
+    clips = [replace(clip(f"{n}.wav", emotion="기쁨"), speaker=str(n)) for n in range(8)]
+    clips[0] = replace(clips[0], emotion="HAPPY")
+    found = judge(Path("clips.csv"), clips, [heard("기쁨", JOY)] * 8, MODELS, None)
+    assert (found.emotions["korean"].drawn_by, found.emotions["english"].drawn_by) == ("speakers", "clips")
+
+
+def test_a_report_says_how_words_and_voice_are_fused() -> None:
+    by_mean = replace(MODELS, fusion=replace(MODELS.fusion, text_pooling="mean"))
+    found = [judge(Path("clips.csv"), CLIPS, OUTCOMES, models, None) for models in (MODELS, by_mean)]
+    assert [one.metrics()["fusion"] for one in found] == [
+        "weights 0.7 and 0.3, sentences by votes",
+        "weights 0.7 and 0.3, sentences by mean",
+    ]
+    assert "sentences by mean" in render(found[1])
 
 
 def test_what_came_from_outside_is_escaped(report: Path) -> None:

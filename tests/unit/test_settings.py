@@ -168,7 +168,7 @@ def test_every_setting_is_described(name: str) -> None:
 
 def test_variables_that_nobody_reads_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
-        "MAEUM_TEXT_WIEGHT", "MAEUM_XYZ", "MAEUM_PROFILE", "OPENAI_ORG",
+        "MAEUM_TEXT_WIEGHT", "MAEUM_XYZ", "MAEUM_PROFILE", "MAEUM_Device", "OPENAI_ORG",
         "MAEUM_SERVICE_HOST", "MAEUM_SERVICE_PORT_HTTP", "MAEUM_PORT", "MAEUM_PORT_3000_TCP_ADDR",
     ):  # fmt: skip
         monkeypatch.setenv(name, "production")

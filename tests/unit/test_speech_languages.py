@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer, models
 
-from maeum.errors import ModelInvalid
+from maeum.errors import InvalidField, ModelInvalid
 from maeum.settings import PROJECT_DIR
-from maeum.speech_languages import check_languages, supported_languages
+from maeum.speech_languages import check_languages, parse_language, supported_languages
 
 TOKENS = [
     {"id": 50258, "content": "<|startoftranscript|>", "special": True},
@@ -120,3 +120,18 @@ def test_languages_that_the_tokenizer_lacks_are_refused() -> None:
     check_languages(frozenset({"ko", "en"}), tokenizer)
     with pytest.raises(ModelInvalid, match="no token for: \\['de', 'xx'\\]"):
         check_languages(frozenset({"xx", "ko", "de"}), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("ko", "ko"), (" KO ", "ko"), ("", "ko"), ("ko-KR", "ko"), ("zh_hant-TW", "zh"), ("yue", "yue")],
+)
+def test_a_language_is_read_from_its_code(text: str, language: str) -> None:
+    assert parse_language(text) == language
+
+
+@pytest.mark.parametrize("text", ["-", "-KR", "ko-", "ko-!", "한국어", "korean", "k0", "ko KR"])
+def test_what_is_no_language_code_is_refused(text: str) -> None:
+    with pytest.raises(InvalidField) as caught:
+        parse_language(text)
+    assert caught.value.code == "invalid_lang"
