@@ -71,7 +71,7 @@ _CONTRACT_EXAMPLE = {
 _WARNINGS_HEADER = {
     "X-Maeum-Warnings": {
         "schema": {"type": "string"},
-        "description": "The warnings that `/v1/analyze` has in its body, divided by commas; missing when there are none.",
+        "description": "The warnings that `/v1/analyze` has in its body, divided by commas; missing without any.",
     }
 }
 

@@ -60,6 +60,7 @@ def analyze(arguments: argparse.Namespace) -> int:
         if arguments.out:
             labels = pipeline.fusion.text_labels, pipeline.fusion.voice_labels
             results = report.results = opened.enter_context(Results(arguments.out, *labels))
+            files = list(dict.fromkeys(files))
             left = [file for file in files if not results.has(file)]
         report.models_loaded(len(left))
 

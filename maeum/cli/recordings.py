@@ -26,7 +26,7 @@ _PRIVATE = 0o600
 def find_recordings(paths: Sequence[str]) -> list[str]:
     """Files as they are named; of a folder those in it and below that are called like recordings, ordered by path.
 
-    Folders behind symbolic links are left out, and so are the `._…` files of Macs. No file comes twice.
+    Folders behind symbolic links are left out, and so are the `._…` files of Macs.
 
     Raises:
         InvalidField: a folder holds none (code `no_recordings`) or cannot be read (code `unreadable_folder`).
@@ -46,7 +46,7 @@ def find_recordings(paths: Sequence[str]) -> list[str]:
         if not recordings:
             raise InvalidField(f"the folder {name_of(path)} holds no recordings", code="no_recordings")
         found += recordings
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _is_called_like_one(name: str) -> bool:

@@ -53,7 +53,7 @@ def test_a_folder_stands_for_the_recordings_below_it(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     named = str(tmp_path / "notes.txt")
-    found = find_recordings([named, str(tmp_path), str(tmp_path / "a.m4a"), "absent.wav"])
+    found = find_recordings([named, str(tmp_path), "absent.wav"])
     below = ["a.m4a", "b.WAV", "deep/er/c.opus"]
     assert found == [named, *(str(tmp_path / name) for name in below), "absent.wav"]
 
