@@ -138,8 +138,6 @@ async def analyze_files(
 async def _analyze_file(
     pipeline: Pipeline, options: Options, file: str, max_upload_bytes: int
 ) -> AnalysisBody | ErrorDetail:
-    from maeum.schemas import AnalysisBody, ErrorDetail
-
     try:
         data = await asyncio.to_thread(read_upload, Path(file), max_upload_bytes)
         return AnalysisBody.of(await pipeline.analyze(data, options))

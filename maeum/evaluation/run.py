@@ -36,6 +36,11 @@ class Judged:
     emotions: Emotions
 
     @property
+    def has_reference(self) -> bool:
+        """Whether it is known what somebody said."""
+        return self.clip.text is not None and self.clip.file is not None
+
+    @property
     def cer(self) -> float | None:
         """Character error rate, or None without a reference or audio."""
         if self.clip.text is None or self.clip.file is None:
@@ -186,7 +191,8 @@ def judge(
             voice = None if outcome.voice is None else np.asarray(outcome.voice)
             judged.append(Judged(clip, outcome, combine(models.fusion, calibration, outcome.sentences, voice)))
             all_in_order.append(judged[-1])
-    heard = [one for one in judged if one.clip.text is not None and one.clip.file is not None]
+    heard = [one for one in judged if one.has_reference]
+    drawn_with, drawn_by = _drawn_with(heard)
     spaces = label_spaces(models.fusion)
     scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
     return Evaluation(
@@ -195,9 +201,9 @@ def judge(
         fusion=_how_fused(models.fusion, calibration),
         notes=tuple(_notes(judged, calibration)),
         outcomes=tuple(all_in_order),
-        transcripts=_score_transcripts(heard, *_drawn_with(heard)[:1]),
+        transcripts=_score_transcripts(heard, drawn_with),
         emotions={space: found for space, found in scores.items() if found is not None},
-        transcripts_drawn_by=_drawn_with(heard)[1],
+        transcripts_drawn_by=drawn_by,
         slices=tuple(_slices(judged, spaces)),
     )
 
@@ -237,7 +243,7 @@ def _slices(judged: Sequence[Judged], spaces: Mapping[Space, tuple[str, ...]]) -
             continue
         for value in sorted(value for value, _ in counts.most_common(MAX_SLICES)):
             some = [one for one in judged if (value_of(one.clip) or "") == value]
-            heard = [one for one in some if one.clip.text is not None and one.clip.file is not None]
+            heard = [one for one in some if one.has_reference]
             said = _score_transcripts(heard, range(len(heard)))
             right = {space: [one.is_right(space, labels) for one in some] for space, labels in spaces.items()}
             counted = {space: [each for each in found if each is not None] for space, found in right.items()}
