@@ -29,7 +29,7 @@ class Clip:
         file: where it is, relative paths counted from the manifest's folder; None where there are only words.
         text: what is said, or None.
         emotion: a label as the models spell it, or None.
-        gender: whose baseline normalises the voice.
+        gender: whose baseline normalises the voice; None, not given, takes `MALE`'s.
         language: code for speech-to-text.
         speaker: who speaks, or None.
     """
@@ -39,7 +39,7 @@ class Clip:
     file: Path | None
     text: str | None = None
     emotion: str | None = None
-    gender: str = "MALE"
+    gender: str | None = None
     language: str = "ko"
     speaker: str | None = None
 
@@ -134,7 +134,7 @@ def _clip(
             "empty for a clip of another"
         )
     try:
-        gender = Gender.parse(cells.get("gender") or "MALE")
+        gender = Gender.parse(cells["gender"]).value if cells.get("gender") else None
         language = parse_language(cells.get("lang") or "")
     except InvalidField as error:
         raise InvalidManifest(f"line {line} of the manifest: {error.message}") from None
@@ -146,7 +146,7 @@ def _clip(
         file=_find(folder, path) if path else None,
         text=cells.get("text") or None,
         emotion=known[emotion.casefold()] if emotion else None,
-        gender=gender.value,
+        gender=gender,
         language=language,
         speaker=cells.get("speaker") or None,
     )

@@ -114,7 +114,7 @@ class _Run:
         except Exception as error:
             return failure_of(error)
         content = content_of(data)
-        key = key_of(self._recipe, content, clip.gender, clip.language if clip.file else "words")
+        key = key_of(self._recipe, content, clip.gender or "", clip.language if clip.file else "words")
         known = self._journal.get(key)
         if known is not None:
             return known
@@ -145,7 +145,7 @@ async def _ask(pipeline: Pipeline, data: bytes, content: str, clip: Clip) -> Pre
         return Prediction(
             content=content, transcript=text, duration_s=0.0, confidence=None, sentences=tuple(rows), voice=None
         )
-    analysis = await pipeline.analyze(data, pipeline.options(clip.gender, clip.language, summary=False))
+    analysis = await pipeline.analyze(data, pipeline.options(clip.gender or "", clip.language, summary=False))
     return Prediction(
         content=content,
         transcript=analysis.transcript.text,

@@ -4,6 +4,7 @@ The library is used rather than the program because only the library reports whe
 """
 
 import ctypes
+import itertools
 import json
 import multiprocessing
 import os
@@ -66,6 +67,12 @@ class Utterance:
     def duration_s(self) -> float:
         """Length of the speech in seconds."""
         return len(self.pcm) / SAMPLE_RATE_HZ
+
+    def until(self, end_s: float) -> "Utterance":
+        """What a recording holds that stops in mid-sentence: the letters of which half is heard, no punctuation at the end."""
+        heard = sum((start + end) / 2 <= end_s for start, end in itertools.pairwise(self.starts_s))
+        text = self.text[:heard].rstrip(" ,.?!")
+        return Utterance(text, self.pcm[: round(end_s * SAMPLE_RATE_HZ)], [*self.starts_s[: len(text)], end_s])
 
 
 class Espeak:

@@ -20,6 +20,7 @@ from torch import Tensor
 Wave = NDArray[np.float32]
 WINDOW_S = 30.0
 MAX_TOKENS = 440
+STOPPED_SHARE = 0.12  # of the windows under 30 s: recordings that stop in mid-sentence
 IGNORED = -100
 JAMO = " ,.?!" + "".join(map(chr, (*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3))))
 
@@ -137,9 +138,13 @@ def lay_out(
         if position + gap >= content_s:
             break
         position += gap
+    stopped = content_s < WINDOW_S and rng.random() < STOPPED_SHARE
+    if stopped:
+        start, item = placed[-1]
+        placed[-1] = (start, item.until(rng.uniform(0.3, 1.0) * item.duration_s))
     end_s = max(start + item.duration_s for start, item in placed)
     cut_s = position if cut is not None and end_s < position < WINDOW_S - 0.3 else None
-    tail_s = rng.choice((0.0, rng.uniform(0.0, 0.5), rng.uniform(0.0, 1.5)))
+    tail_s = 0.0 if stopped else rng.choice((0.0, rng.uniform(0.0, 0.5), rng.uniform(0.0, 1.5)))
     total_s = WINDOW_S if cut_s is not None else min(WINDOW_S, end_s + tail_s)
     wave = np.zeros(round(total_s * SAMPLE_RATE_HZ), np.float32)
     for start, item in [*placed, *([(cut_s, cut)] if cut is not None and cut_s is not None else [])]:

@@ -27,7 +27,7 @@ def test_every_column_is_read(tmp_path: Path) -> None:
     )
     assert manifest.clips == (
         Clip(2, "sub/a.wav", tmp_path / "sub/a.wav", "안녕, 잘", "ANGRY", "FEMALE", "en", "me"),
-        Clip(3, "/b.wav", Path("/b.wav"), None, "슬픔", "MALE", "ko", None),
+        Clip(3, "/b.wav", Path("/b.wav"), None, "슬픔", None, "ko", None),
     )
     assert manifest.ignored_columns == ("note",)
 

@@ -208,6 +208,13 @@ def test_slices_tell_genders_languages_and_speakers_apart() -> None:
     assert "<td>speaker</td><td>나</td><td>2</td><td>1.000</td>" in render(found)
 
 
+def test_a_gender_that_is_not_given_is_a_slice_of_its_own() -> None:
+    said = [replace(clip("a.wav", "말", "기쁨"), gender="MALE"), clip("b.wav", "말", "슬픔")]
+    found = judge(Path("clips.csv"), said, [heard("기쁨", JOY)] * 2, MODELS, None)
+    assert [(one.value, one.n_clips) for one in found.slices] == [("", 1), ("MALE", 1)]
+    assert "<td>gender</td><td>–</td><td>1</td>" in render(found)
+
+
 def test_without_several_values_there_are_no_slices(evaluation: Evaluation, report: Path) -> None:
     assert evaluation.slices == ()
     assert "By gender" not in (report / "report.html").read_text(encoding="utf-8")
