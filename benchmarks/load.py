@@ -85,6 +85,11 @@ def random_arrivals(per_s: float, n: int, seed: int) -> list[float]:
     return list(accumulate(rng.expovariate(per_s) for _ in range(n)))
 
 
+def even_arrivals(per_s: float, n: int) -> list[float]:
+    """Moments, in seconds, at which a client that keeps a rate sends: `per_s` arrivals a second."""
+    return [number / per_s for number in range(n)]
+
+
 def ideal_latencies(arrivals_s: Sequence[float], servers: int, service_s: float) -> list[float]:
     """Latencies of a perfect queue: who comes first is served first, each takes equally long, nothing else costs time.
 

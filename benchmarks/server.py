@@ -160,16 +160,17 @@ def maeum_server(run: Run, **settings: object) -> Iterator[Server]:
 
 
 @contextmanager
-def peer_server(name: str, run: Run) -> Iterator[Server]:
+def peer_server(name: str, run: Run, *options: str) -> Iterator[Server]:
     """One of the servers to compare with, on the run's models.
 
     Args:
         name: `flask`, `fastapi` or `litserve`.
         run: names the models.
+        options: of its command.
     """
     port = _free_port()
-    command = [sys.executable, "-m", _MODULES[name], str(port)]
-    with running(name, command, port, run.environment(), "/health") as server:
+    command = [sys.executable, "-m", _MODULES[name], str(port), *options]
+    with running(name + "".join(options), command, port, run.environment(), "/health") as server:
         yield server
 
 

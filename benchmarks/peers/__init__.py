@@ -1,1 +1,3 @@
-"""Other servers over the same models, each started as `python -m benchmarks.peers.<name> PORT`."""
+"""Other servers over the same models, each started as `python -m benchmarks.peers.<name> PORT [--tuned]`."""
+
+TUNED = "--tuned"

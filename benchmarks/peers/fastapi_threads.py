@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, UploadFile
 
+from benchmarks.peers import TUNED
 from benchmarks.peers.prepare import load_engines
 from benchmarks.server import ANALYZE_PATH
 from maeum.assembly import build_pipeline
@@ -30,10 +31,11 @@ class ThreadStage:
         return await asyncio.to_thread(self.engine, items)
 
 
-def build_app() -> FastAPI:
+def build_app(*, tuned: bool) -> FastAPI:
     """FastAPI over the models that the environment names."""
     settings = get_settings()
-    pipeline = build_pipeline(settings, Stages(*(ThreadStage(engine) for engine in load_engines(settings))))
+    stages = Stages(*(ThreadStage(engine) for engine in load_engines(settings, tuned=tuned)))
+    pipeline = build_pipeline(settings, stages)
     options = pipeline.options(lang=min(pipeline.languages))
     app = FastAPI()
 
@@ -49,4 +51,4 @@ def build_app() -> FastAPI:
 
 
 if __name__ == "__main__":
-    uvicorn.run(build_app(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(build_app(tuned=TUNED in sys.argv), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

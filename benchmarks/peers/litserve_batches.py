@@ -9,6 +9,7 @@ from typing import Any
 import litserve
 from fastapi import Request
 
+from benchmarks.peers import TUNED
 from benchmarks.peers.prepare import load_engines
 from benchmarks.server import ANALYZE_PATH
 from maeum.assembly import build_pipeline
@@ -48,12 +49,21 @@ def _call(engine: Callable[[Any], list[Any]]) -> Callable[[Any], Awaitable[list[
 
 
 class MaeumAPI(litserve.LitAPI):
-    """The pipeline as LitServe's hooks."""
+    """The pipeline as LitServe's hooks.
+
+    Args:
+        tuned: whether its process is set up as maeum's own.
+        options: LitServe's.
+    """
+
+    def __init__(self, *, tuned: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._tuned = tuned
 
     def setup(self, device: str) -> None:
         """Load the models that the environment names."""
         settings = get_settings()
-        self._speech, text, voice = load_engines(settings)
+        self._speech, text, voice = load_engines(settings, tuned=self._tuned)
         # Recordings that were heard together ask for the next stages together, and so share a call there too.
         self._rest = batching_stages(_call(self._speech), _call(text), _call(voice), settings)
         self._pipeline = build_pipeline(settings, self._rest)
@@ -83,6 +93,7 @@ class MaeumAPI(litserve.LitAPI):
 if __name__ == "__main__":
     # LitServe's default: a lone request does not wait, and a batch is all that waits. A clip takes a millisecond out of
     # the queue, so that timeouts cut batches short: 2 ms after one or two, 10 ms before there are 16.
-    api = MaeumAPI(max_batch_size=get_settings().speech_batch, batch_timeout=0.0, api_path=ANALYZE_PATH)
+    batches: dict[str, Any] = {"max_batch_size": get_settings().speech_batch, "batch_timeout": 0.0}
+    api = MaeumAPI(tuned=TUNED in sys.argv, api_path=ANALYZE_PATH, **batches)
     server = litserve.LitServer(api, timeout=False, accelerator="auto")
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")

@@ -1,4 +1,4 @@
-"""What maeum's processes do for themselves, done for the other servers too."""
+"""The engines for the other servers: as anybody would load them, or with what maeum's processes do for themselves."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from maeum.settings import Settings
 Engine = Callable[[Any], list[Any]]
 
 
-def load_engines(settings: Settings) -> tuple[Engine, Engine, Engine]:
-    """The three models, with memory, garbage collector and threads set as in maeum's own processes.
+def load_engines(settings: Settings, *, tuned: bool) -> tuple[Engine, Engine, Engine]:
+    """The three models.
+
+    Args:
+        settings: name them.
+        tuned: whether memory, garbage collector and threads are set as in maeum's own processes.
 
     Returns:
         Speech, text and voice: from a batch to a result for each item.
     """
+    if not tuned:
+        return load_speech(settings).transcribe, load_text(settings).classify, load_voice(settings).classify
     keep_freed_memory()
     one_blas_thread()
     with loading():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from benchmarks.load import Load, closed_loop, ideal_latencies, open_loop, random_arrivals
+from benchmarks.load import Load, closed_loop, even_arrivals, ideal_latencies, open_loop, random_arrivals
 from benchmarks.measure import Figure, percentile
 from benchmarks.server import maeum_server
 from benchmarks.suite import Run, Suite
@@ -13,12 +13,17 @@ CLIENTS = 32
 SATURATING_CLIPS = 96
 SHARE = 0.7
 DURATION_S = 60
+EVEN_DURATION_S = 30
 
 
 def run(run: Run) -> list[Figure]:
-    """Find the saturation, then let clips arrive at random at 70 % of it; beside it, what a perfect queue would do."""
+    """Find the saturation, then let clips arrive at 70 % of it.
+
+    At random, as people come, beside what a perfect queue would do with the same arrivals; and evenly, as from a client
+    that keeps a rate.
+    """
     cores = len(os.sched_getaffinity(0))
-    loads, idles, ideals = [], [], []
+    loads, idles, ideals, even_loads, even_idles = [], [], [], [], []
     failures = 0
     with maeum_server(run) as server:
         closed_loop(server.analyze_url, run.clips.take(CLIENTS), CLIENTS)
@@ -29,12 +34,16 @@ def run(run: Run) -> list[Figure]:
             run.say(f"  saturation {saturated.per_s:.2f} clips/s; {len(clips)} clips at {per_s:.2f}/s")
             arrivals_s = random_arrivals(per_s, len(clips), seed=number)
             load, idle = open_loop(server.analyze_url, clips, arrivals_s, f"{server.url}/livez")
-            failures += saturated.failures + load.failures
+            even = even_arrivals(per_s, run.scaled(max(100, round(per_s * EVEN_DURATION_S))))
+            even_load, even_idle = open_loop(server.analyze_url, run.clips.take(len(even)), even, f"{server.url}/livez")
+            failures += saturated.failures + load.failures + even_load.failures
+            even_loads.append(even_load)
+            even_idles.append(even_idle)
             loads.append(load)
             idles.append(idle)
             ideals.append(ideal_latencies(arrivals_s, cores, cores / saturated.per_s))
-    together, idle_together = (Load([s for load in rounds for s in load.latencies_s]) for rounds in (loads, idles))
-    tails = [_tail(load, idle) for load, idle in zip(loads, idles, strict=True)]
+    together, idle_together = _together(loads), _together(idles)
+    tails, even_tails = (list(map(_tail, *pair)) for pair in ((loads, idles), (even_loads, even_idles)))
     ideal = [percentile(latencies, 99) / percentile(latencies, 50) for latencies in ideals]
     ideal_together = [latency for latencies in ideals for latency in latencies]
     return [
@@ -55,11 +64,23 @@ def run(run: Run) -> list[Figure]:
             max(ideal),
             limit=True,
         ),
+        Figure(
+            "the same of arrivals at even distances",
+            _tail(_together(even_loads), _together(even_idles)),
+            "x",
+            min(even_tails),
+            max(even_tails),
+            limit=True,
+        ),
         Figure("p50", together.ms(50), "ms"),
         Figure("p99", together.ms(99), "ms"),
         Figure("p99 of the route that does nothing", idle_together.ms(99), "ms"),
         Figure("requests without status 200", failures, "", target=0, better="lower"),
     ]
+
+
+def _together(rounds: list[Load]) -> Load:
+    return Load([latency_s for load in rounds for latency_s in load.latencies_s])
 
 
 def _tail(load: Load, idle: Load) -> float:

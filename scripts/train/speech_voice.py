@@ -69,7 +69,7 @@ class Utterance:
         return len(self.pcm) / SAMPLE_RATE_HZ
 
     def until(self, end_s: float) -> "Utterance":
-        """What a recording holds that stops in mid-sentence: the letters of which half is heard, no punctuation at the end."""
+        """What is heard of it when the recording stops in between: letters of which half is heard, no full stop."""
         heard = sum((start + end) / 2 <= end_s for start, end in itertools.pairwise(self.starts_s))
         text = self.text[:heard].rstrip(" ,.?!")
         return Utterance(text, self.pcm[: round(end_s * SAMPLE_RATE_HZ)], [*self.starts_s[: len(text)], end_s])

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks import load, results
 from benchmarks.clips import as_m4a, sentence, wav
-from benchmarks.load import Load, closed_loop, ideal_latencies, random_arrivals
+from benchmarks.load import Load, closed_loop, even_arrivals, ideal_latencies, random_arrivals
 from benchmarks.measure import Figure, alternate, difference, percentile, ratio
 from benchmarks.server import Server, cpu_seconds
 from benchmarks.suites import SUITES
@@ -186,6 +186,10 @@ def test_a_request_without_an_answer_is_a_failure(monkeypatch: pytest.MonkeyPatc
 
 def test_a_perfect_queue_serves_who_comes_first_on_every_core() -> None:
     assert ideal_latencies([0.0, 0.0, 0.0, 0.5, 9.0], servers=2, service_s=1.0) == [1.0, 1.0, 2.0, 1.5, 1.0]
+
+
+def test_even_arrivals_are_equally_far_apart() -> None:
+    assert even_arrivals(4.0, 3) == [0.0, 0.25, 0.5]
 
 
 def test_random_arrivals_come_in_order_and_as_often_as_asked() -> None:
