@@ -50,24 +50,28 @@ def _measure(
     calls = [to_ours, *(lambda number, server=server: to_another(server) for *_, server in others)]
     mine, *sent = alternate(calls, run.rounds, report=run.say)
     figures = []
+    crowded = clients == LEVELS[-1][0]
     for way in WAYS:
         these = {peer: one for (own, peer, _), one in zip(others, sent, strict=True) if own == way}
-        figures += _compare(f"{clients} client{'s' if clients > 1 else ''}, {way}", mine, these, target)
+        figures += _compare(f"{clients} client{'s' if clients > 1 else ''}, {way}", mine, these, target, crowded)
     failures = sum(x.load.failures for one in (mine, *sent) for x in one)
     return [*figures, Figure(f"{clients} clients: requests without status 200", failures, "", target=0, better="lower")]
 
 
 def _compare(
-    name: str, mine: Sequence[Sent], theirs: Mapping[str, Sequence[Sent]], target: float | None
+    name: str, mine: Sequence[Sent], theirs: Mapping[str, Sequence[Sent]], target: float | None, limit: bool
 ) -> list[Figure]:
+    def costs(sent: Sequence[Sent]) -> list[float]:
+        return [x.cpu_s_per_clip for x in sent]
+
     rates = {peer: [x.load.per_s for x in sent] for peer, sent in theirs.items()}
-    own_rates, own_costs = [x.load.per_s for x in mine], [x.cpu_s_per_clip for x in mine]
+    own_rates, own_costs = [x.load.per_s for x in mine], costs(mine)
     best = [max(round_rates) for round_rates in zip(*rates.values(), strict=True)]
     return [
         ratio(f"{name}: clips a second, over the better of both", own_rates, best, "/s", target=target),
         *(ratio(f"{name}: clips a second, over {peer}", own_rates, of, "/s") for peer, of in rates.items()),
         *(
-            ratio(f"{name}: CPU-seconds a clip, by {peer}'s", own_costs, [x.cpu_s_per_clip for x in sent], "s")
+            ratio(f"{name}: CPU-seconds a clip, over {peer}", own_costs, costs(sent), "s", limit=limit)
             for peer, sent in theirs.items()
         ),
     ]

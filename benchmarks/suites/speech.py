@@ -10,10 +10,12 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from benchmarks.apart import OriginalApart, original_apart
 from benchmarks.measure import Figure, alternate, ratio, seconds
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech
 from maeum.decoding import Waveform
+from maeum.engines.speech import SpeechEngine
 from maeum.memory import keep_freed_memory
 from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.stages import SpeechItem, Transcript
@@ -24,7 +26,7 @@ SIZES = ("tiny", "base", "small")
 
 def run(run: Run) -> list[Figure]:
     """Measure the profile's speech models."""
-    keep_freed_memory()  # as the speech runner does; B is in this process too
+    keep_freed_memory()  # as the speech runner does
     if run.profile == "embedded":
         return _measure(run, "embedded", "tiny")
     return [figure for size in SIZES for figure in _measure(run, f"whisper-{size} shape", size)]
@@ -32,7 +34,11 @@ def run(run: Run) -> list[Figure]:
 
 def _measure(run: Run, name: str, size: str) -> list[Figure]:
     settings = run.settings(speech_size=size)
-    engine, original = load_speech(settings), run.original(speech_size=size)
+    with original_apart(settings, run.device) as original:
+        return _compare(run, name, load_speech(settings), original)
+
+
+def _compare(run: Run, name: str, engine: SpeechEngine, original: OriginalApart) -> list[Figure]:
     language = min(engine.languages)
     items: list[SpeechItem] = []
     same: list[bool] = []
@@ -49,10 +55,10 @@ def _measure(run: Run, name: str, size: str) -> list[Figure]:
         return seconds(work)
 
     def one_by_one(number: int) -> float:
-        heard: list[str] = []
-        duration_s = seconds(lambda: heard.extend(original.transcribe(_samples(item), language) for item in items))
+        recordings = [_samples(item) for item in items]
+        duration_s, heard = original.transcribe(recordings, language, word_times=True)
         same.extend(one == other for one, other in zip(texts, heard, strict=True))
-        plain = [original.transcribe(_samples(item), language, word_times=False) for item in items]
+        _, plain = original.transcribe(recordings, language, word_times=False)
         same_without.extend(one == other for one, other in zip(texts, plain, strict=True))
         return duration_s
 
