@@ -14,8 +14,10 @@ from maeum.evaluation.figures import (
     transcript_diagram,
 )
 from maeum.evaluation.intervals import Interval
+from maeum.evaluation.judged import Judged
 from maeum.evaluation.metrics import Scores
-from maeum.evaluation.run import MAX_SLICES, EmotionScores, Evaluation, Judged
+from maeum.evaluation.run import EmotionScores, Evaluation
+from maeum.evaluation.slices import MAX_SLICES
 
 _WORST_SHOWN = 20
 

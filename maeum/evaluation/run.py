@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,58 +12,19 @@ from typing import Any
 import numpy as np
 
 import maeum
-from maeum.calibration import Calibration, Emotions, Space, combine
+from maeum.calibration import Calibration, Space, combine
 from maeum.evaluation.journal import Prediction
+from maeum.evaluation.judged import FailedClip, Judged, score_heard
 from maeum.evaluation.manifest import Clip
 from maeum.evaluation.metrics import Difference, Scores, difference, score
 from maeum.evaluation.predict import Models
+from maeum.evaluation.slices import Slice, slices
 from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
-from maeum.evaluation.transcripts import TranscriptScores, character_error_rate, score_transcripts
+from maeum.evaluation.transcripts import TranscriptScores
 from maeum.fusion import Fusion, Vector
 from maeum.stages import Failure
 
 MIN_SPEAKERS = 5  # to draw them with all their clips: of fewer there are too few mixtures
-MAX_SLICES = 40
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """A clip that has a prediction, and what the pipeline answers for it."""
-
-    clip: Clip
-    prediction: Prediction
-    emotions: Emotions
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether it is known what somebody said."""
-        return self.clip.text is not None and self.clip.file is not None
-
-    @property
-    def cer(self) -> float | None:
-        """Character error rate, or None without a reference or audio."""
-        if self.clip.text is None or self.clip.file is None:
-            return None
-        return character_error_rate(self.clip.text, self.prediction.transcript)
-
-    def answer(self, space: Space) -> Vector:
-        """The fused vector over the labels of a space."""
-        return self.emotions.korean if space == "korean" else self.emotions.english
-
-    def is_right(self, space: Space, labels: Sequence[str]) -> bool | None:
-        """Whether the fused vector's top is the truth; None when the truth is no label of the space."""
-        if self.clip.emotion not in labels:
-            return None
-        return labels[int(self.answer(space).argmax())] == self.clip.emotion
-
-
-@dataclass(frozen=True, slots=True)
-class FailedClip:
-    """A clip that could not be analysed, and why."""
-
-    clip: Clip
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +49,6 @@ class EmotionScores:
     by_modality: dict[str, Scores | None]
     drawn_by: str
     fused_less: dict[str, Difference | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """Clips that have something in common, and how the service does on them.
-
-    Attributes:
-        column: of the manifest.
-        value: that all of them have there.
-        n_clips: how many have a prediction.
-        cer: over those with a reference, or None.
-        accuracy: of the fused vector by space, over those with a label of it; a space without such clips is left out.
-        n_labelled: how many clips those are.
-    """
-
-    column: str
-    value: str
-    n_clips: int
-    cer: float | None
-    accuracy: dict[Space, float]
-    n_labelled: dict[Space, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,10 +140,10 @@ def judge(
         fusion=_how_fused(models.fusion, calibration),
         notes=tuple(_notes(judged, calibration)),
         outcomes=tuple(all_in_order),
-        transcripts=_score_transcripts(heard, drawn_with),
+        transcripts=score_heard(heard, drawn_with),
         emotions={space: found for space, found in scores.items() if found is not None},
         transcripts_drawn_by=drawn_by,
-        slices=tuple(_slices(judged, spaces)),
+        slices=tuple(slices(judged, spaces)),
     )
 
 
@@ -220,41 +159,6 @@ def _drawn_with(judged: Sequence[Judged]) -> tuple[list[object], str]:
     if None not in speakers and len(set(speakers)) >= MIN_SPEAKERS:
         return speakers, "speakers"
     return list(range(len(judged))), "clips"
-
-
-def _score_transcripts(heard: Sequence[Judged], groups: Sequence[object]) -> TranscriptScores | None:
-    return score_transcripts(
-        [str(one.clip.text) for one in heard],
-        [one.prediction.transcript for one in heard],
-        [one.prediction.confidence for one in heard],
-        groups,
-    )
-
-
-def _slices(judged: Sequence[Judged], spaces: Mapping[Space, tuple[str, ...]]) -> Iterator[Slice]:
-    columns: dict[str, Callable[[Clip], str | None]] = {
-        "gender": lambda clip: clip.gender,
-        "lang": lambda clip: clip.language,
-        "speaker": lambda clip: clip.speaker,
-    }
-    for column, value_of in columns.items():
-        counts = Counter(value_of(one.clip) or "" for one in judged)
-        if len(counts) == 1:
-            continue
-        for value in sorted(value for value, _ in counts.most_common(MAX_SLICES)):
-            some = [one for one in judged if (value_of(one.clip) or "") == value]
-            heard = [one for one in some if one.has_reference]
-            said = _score_transcripts(heard, range(len(heard)))
-            right = {space: [one.is_right(space, labels) for one in some] for space, labels in spaces.items()}
-            counted = {space: [each for each in found if each is not None] for space, found in right.items()}
-            yield Slice(
-                column,
-                value,
-                len(some),
-                None if said is None else said.cer.value,
-                {space: sum(found) / len(found) for space, found in counted.items() if found},
-                {space: len(found) for space, found in counted.items() if found},
-            )
 
 
 def _notes(judged: Sequence[Judged], calibration: Calibration | None) -> Iterator[str]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from maeum.evaluation.run import Evaluation, Judged
+from maeum.evaluation.judged import Judged
+from maeum.evaluation.run import Evaluation
 from maeum.fusion import Fusion, Vector
 
 
