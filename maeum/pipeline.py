@@ -33,7 +33,7 @@ from maeum.speech_languages import parse_language
 from maeum.stages import Probabilities, Stages, Transcript, good
 from maeum.summary import Summary
 
-Decoded = TypeVar("Decoded")
+Decoded = TypeVar("Decoded", bound=Waveform | None)
 
 _VOICES_PER_CALL = 64  # of one long recording, so that others go in between
 
@@ -253,21 +253,33 @@ async def decode_upload(data: bytes, max_duration_s: float, room: SoundRoom) -> 
     Returns:
         The sound, whose bytes are taken from `room.sound`; the caller gives them back.
     """
-    waveform = await _in_thread(room.decoders, None, decode_here, data, max_duration_s)
+    waveform = await _decode_in_thread(room, room.decoders, None, decode_here, data, max_duration_s)
     if waveform is None:
-        waveform = await _in_thread(room.ffmpeg, threads(), decode_with_ffmpeg, data, max_duration_s)
-    await room.sound.take(waveform.samples.nbytes)
+        waveform = await _decode_in_thread(room, room.ffmpeg, threads(), decode_with_ffmpeg, data, max_duration_s)
     return waveform
 
 
-async def _in_thread(
-    room: Room, executor: Executor | None, decode: Callable[[bytes, float], Decoded], data: bytes, max_duration_s: float
+async def _decode_in_thread(
+    room: SoundRoom,
+    decoders: Room,
+    executor: Executor | None,
+    decode: Callable[[bytes, float], Decoded],
+    data: bytes,
+    max_duration_s: float,
 ) -> Decoded:
-    """Decode in a thread, whose place in the room is free when the thread has ended, whoever has stopped waiting."""
-    await room.take(1)
+    """Decode in a thread, and find room for the sound, if there is any; until then nobody else decodes in its place."""
+    await decoders.take(1)
     decoding = asyncio.get_running_loop().run_in_executor(executor, decode, data, max_duration_s)
-    decoding.add_done_callback(lambda _: room.give(1))
-    return await asyncio.shield(decoding)
+    try:
+        waveform = await asyncio.shield(decoding)
+        if waveform is not None:
+            await room.sound.take(waveform.samples.nbytes)
+        return waveform
+    finally:
+        if decoding.done():
+            decoders.give(1)
+        else:  # a thread that nobody waits for any more works on until it ends
+            decoding.add_done_callback(lambda _: decoders.give(1))
 
 
 class _Clock:

@@ -70,9 +70,6 @@ class _Format(Protocol):
     head: str
     """The first line, without its break; empty where there is none."""
 
-    start: str
-    """What every other line begins with."""
-
     def key(self, name: str) -> str:
         """What `name` gives for the line of a recording."""
         ...
@@ -89,11 +86,16 @@ class _Format(Protocol):
         """
         ...
 
+    def is_cut(self, line: bytes, *, is_first: bool) -> bool:
+        """Whether a line that is no analysis, and has no break, can be the beginning of one."""
+        ...
+
 
 class _JsonLines:
     """An object a line: the answer of `/v1/analyze`, after the file's name."""
 
-    head, start = "", '{"file": "'
+    head = ""
+    _START = b'{"file": "'
 
     def key(self, name: str) -> str:
         return name
@@ -107,6 +109,13 @@ class _JsonLines:
             raise ValueError("a line is no analysis")
         return str(values["file"])
 
+    def is_cut(self, line: bytes, *, is_first: bool) -> bool:
+        try:
+            json.loads(line)
+        except ValueError:  # as a part of an object is no object
+            return line.startswith(self._START) or self._START.startswith(line)
+        return False
+
 
 class _Csv:
     """A row a recording, for spreadsheets."""
@@ -117,7 +126,7 @@ class _Csv:
             *(f"text {label}" for label in text_labels), *(f"voice {label}" for label in voice_labels),
             "summary", "warnings",
         ]  # fmt: skip
-        self.head, self.start = _BOM + _row(self._columns), '"'
+        self.head = _BOM + _row(self._columns)
 
     def key(self, name: str) -> str:
         return str(_cell(name))
@@ -140,12 +149,15 @@ class _Csv:
 
     def name(self, line: str) -> str:
         try:
-            (row,) = csv.reader([line])
+            (row,) = csv.reader([line], strict=True)  # which refuses a cell without an end
         except csv.Error as error:
             raise ValueError("a line is no row") from error
-        if len(row) != len(self._columns):
-            raise ValueError("a row has other columns")
+        if len(row) != len(self._columns) or not line.endswith('"'):
+            raise ValueError("a row has other columns, or no end")
         return row[0]
+
+    def is_cut(self, line: bytes, *, is_first: bool) -> bool:
+        return self.head.encode().startswith(line) if is_first else line.startswith(b'"')
 
 
 class Results:
@@ -215,22 +227,31 @@ class Results:
             raise InvalidField(f"{self._path} cannot be written: {error.strerror}", code="unwritable_output") from None
 
     def _read(self, file: io.FileIO) -> None:
-        """Learn which recordings are there, and stop behind the last whole line."""
-        head, whole = self._format.head, 0
+        """Learn which recordings are there, and stop behind the last whole line.
+
+        Raises:
+            ValueError: a line is no analysis, nor one that was cut off.
+        """
+        head, whole, ended = self._format.head, 0, True
         for number, line in enumerate(io.BufferedReader(io.FileIO(file.fileno(), closefd=False))):
-            is_head = bool(head) and not number
-            if not line.endswith(b"\n"):
-                start = (head if is_head else self._format.start).encode()
-                if not (start.startswith(line) if is_head or len(line) < len(start) else line.startswith(start)):
-                    raise ValueError("it ends with something else")
+            ended = line.endswith(b"\n")
+            try:
+                text = line.removesuffix(b"\n").decode("utf-8")
+                if head and not number:
+                    if text != head:
+                        raise ValueError("its columns are others")
+                else:
+                    self._known.add(self._format.name(text))
+            except ValueError:
+                if ended or not self._format.is_cut(line, is_first=not number):
+                    raise
                 break
-            text = line[:-1].decode("utf-8")
-            if is_head:
-                if text != head:
-                    raise ValueError("its columns are others")
-            else:
-                self._known.add(self._format.name(text))
             whole += len(line)
+        else:
+            if not ended:  # an editor may have taken the last break away
+                file.seek(whole)
+                self._write("")
+                return
         file.truncate(whole)
         file.seek(whole)
         if head and not whole:

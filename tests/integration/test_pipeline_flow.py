@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from maeum.decoding import decode
+from maeum.decoding import Waveform, decode, decode_here
 from maeum.features import VoicePooling
 from maeum.mfcc import mfcc
 from maeum.pipeline import Analysis, Options, Pipeline
-from maeum.room import SoundRoom
+from maeum.room import Room, SoundRoom
 from maeum.stages import Failure, Probabilities, Segment, SpeechItem, Transcript
 from maeum.summary import Summary
 from tests.conftest import Clip
@@ -70,6 +71,68 @@ def test_no_more_sound_is_held_than_there_is_room_for(
 
     assert run(analyze_six()) == (6 if together > 1 else 2)
     assert hear.most_under_way == together
+
+
+def test_sound_that_waits_for_room_keeps_its_decoder(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next file is decoded meanwhile, and the next, and all of them wait with their sound in memory."""
+    decoded = heard = most_held = 0
+
+    def decode_and_count(data: bytes, max_duration_s: float) -> Waveform | None:
+        nonlocal decoded, most_held
+        decoded += 1
+        most_held = max(most_held, decoded - heard)
+        return decode_here(data, max_duration_s)
+
+    class HearAndCount(HearSlowly):
+        async def run(self, items: Sequence[SpeechItem]) -> list[Transcript | Failure]:
+            nonlocal heard
+            results = await super().run(items)
+            heard += 1
+            return results
+
+    monkeypatch.setattr("maeum.pipeline.decode_here", decode_and_count)
+    room = SoundRoom(2 * len(SILENCE) // 2 * 4)  # two of them as float32
+    room.decoders = Room(1)
+    limited = replace(flow(pipeline, HearAndCount()), room=room)
+
+    async def analyze_many() -> None:
+        await asyncio.gather(*(limited.analyze(SILENCE, Options()) for _ in range(12)))
+
+    run(analyze_many())
+    assert decoded == 12
+    assert most_held <= 2 + 1
+
+
+def test_a_decoder_that_nobody_waits_for_keeps_its_place_until_it_ends(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, at_work = threading.Event(), threading.Event()
+
+    def decode_when_told(data: bytes, max_duration_s: float) -> Waveform | None:
+        at_work.set()
+        go_on.wait(10)
+        return decode_here(data, max_duration_s)
+
+    monkeypatch.setattr("maeum.pipeline.decode_here", decode_when_told)
+    room = SoundRoom()
+    room.decoders = Room(1)
+    limited = replace(flow(pipeline), room=room)
+
+    async def give_up_and_try_again() -> tuple[bool, Analysis]:
+        first = asyncio.create_task(limited.analyze(SILENCE, Options()))
+        await asyncio.to_thread(at_work.wait, 10)
+        first.cancel()
+        await asyncio.wait([first])
+        at_work.clear()
+        second = asyncio.create_task(limited.analyze(SILENCE, Options()))
+        await asyncio.sleep(0.05)
+        too_early = at_work.is_set()
+        go_on.set()
+        return too_early, await second
+
+    too_early, analysis = run(give_up_and_try_again())
+    assert not too_early
+    assert analysis.duration_s > 0
 
 
 class ListenInTurn:
