@@ -1,5 +1,6 @@
 # Two commands matter: `make serve` and `make test`. Both install what they need into .venv first.
 PYTHON ?= python3
+HOST ?= 0.0.0.0
 PORT ?= 3000
 PROFILE ?= $(or $(MAEUM_PROFILE),embedded)
 VENV := .venv
@@ -17,7 +18,7 @@ export BENTOML_DO_NOT_TRACK := True
 serve: $(INSTALLED)
 	@$(BIN)/python scripts/check_port.py $(PORT)
 	mkdir -p build/bentoml-$(PORT)
-	BENTOML_HOME=$(CURDIR)/build/bentoml-$(PORT) MAEUM_PROFILE=$(PROFILE) $(BIN)/bentoml serve service:Maeum --port $(PORT)
+	BENTOML_HOME=$(CURDIR)/build/bentoml-$(PORT) MAEUM_PROFILE=$(PROFILE) $(BIN)/bentoml serve service:Maeum --host $(HOST) --port $(PORT)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
+import time
 
 import numpy as np
 import soundfile
@@ -11,7 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from benchmarks.apart import OriginalApart, original_apart
-from benchmarks.measure import Figure, alternate, ratio, seconds
+from benchmarks.measure import SETTLE_S, Figure, alternate, ratio, seconds
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech
 from maeum.decoding import Waveform
@@ -52,10 +53,12 @@ def _compare(run: Run, name: str, engine: SpeechEngine, original: OriginalApart)
         def work() -> None:
             texts.extend(r.text if isinstance(r, Transcript) else r.code for r in engine.transcribe(items))
 
+        time.sleep(SETTLE_S)
         return seconds(work)
 
     def one_by_one(number: int) -> float:
         recordings = [_samples(item) for item in items]
+        time.sleep(SETTLE_S)
         duration_s, heard = original.transcribe(recordings, language, word_times=True)
         same.extend(one == other for one, other in zip(texts, heard, strict=True))
         _, plain = original.transcribe(recordings, language, word_times=False)
@@ -83,7 +86,7 @@ def _samples(item: SpeechItem) -> NDArray[np.float32]:
 SUITE = Suite(
     "speech",
     "8 clips from 8 requests in one batch",
-    "one after the other, word times computed",
+    "one after the other, word times computed, in a process of its own",
     run,
     rounds=4,
     profiles=("embedded", "production-shapes"),

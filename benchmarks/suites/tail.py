@@ -87,4 +87,6 @@ def _tail(load: Load, idle: Load) -> float:
     return (load.ms(99) - idle.ms(99)) / load.ms(50)
 
 
-SUITE = Suite("tail", "p99 at 70 % of saturation", "p50 of the same requests", run, rounds=4)
+SUITE = Suite(
+    "tail", "p99 at 70 % of saturation, at random and at even distances", "p50 of the same requests", run, rounds=4
+)

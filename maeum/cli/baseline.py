@@ -25,10 +25,10 @@ def baseline(arguments: argparse.Namespace) -> int:
     """Measure `arguments.clips` and write `arguments.out`.
 
     Returns:
-        0, or 1 when a clip or the output file is not usable; then nothing is written.
+        0, or 1 when a clip is not usable; then nothing is written.
 
     Raises:
-        InvalidField: the clips give no baseline.
+        InvalidField: the clips give no baseline, or the output file cannot be written.
     """
     waveforms = []
     for clip in track(arguments.clips, "measuring", transient=True, disable=not sys.stdout.isatty()):

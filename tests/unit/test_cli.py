@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -35,7 +36,7 @@ from maeum.schemas import (
     SummaryBody,
     TranscriptBody,
 )
-from maeum.settings import Settings
+from maeum.settings import PROJECT_DIR, Settings
 from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
 from maeum.summary import Summarizer
 
@@ -234,6 +235,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--version"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out == f"maeum {__version__}\n"
+
+
+def test_the_package_is_the_command_where_none_is_installed(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT_DIR)}
+    command = [sys.executable, "-m", "maeum", "--version"]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout == f"maeum {__version__}\n"
 
 
 @pytest.mark.parametrize(
