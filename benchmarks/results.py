@@ -66,9 +66,8 @@ def markdown_table(results: Iterable[dict[str, Any]]) -> str:
 def _group(profile: str, device: str, results: list[dict[str, Any]]) -> str:
     machine = results[0]["machine"]
     on = machine["gpu"] if device == "cuda" else f"{machine['cores']} cores of {machine['cpu']}"
-    commits = sorted({result["commit"] for result in results})
     lines = [
-        f"`{command(results, profile, device)}`: {profile.replace('-', ' ')}, {on}, commit {', '.join(commits)}.",
+        f"`{command(results, profile, device)}`: {profile.replace('-', ' ')}, {on}, {_commits(results)}.",
         "",
         "| suite | A against B | A | B | result | rounds | target | |",
         "|---|---|--:|--:|--:|--:|--:|---|",
@@ -87,6 +86,16 @@ def _group(profile: str, device: str, results: list[dict[str, Any]]) -> str:
             suite = f"**{result['suite']}**" if figure is first else ""
             lines.append(f"| {suite} | {case} | {' | '.join(rest)} |")
     return "\n\n".join(["\n".join(lines), *grids])
+
+
+def _commits(results: list[dict[str, Any]]) -> str:
+    """Which code was measured; of several commits, with the suites of each."""
+    suites: dict[str, list[str]] = {}
+    for result in results:
+        suites.setdefault(result["commit"], []).append(result["suite"])
+    if len(suites) == 1:
+        return f"commit {next(iter(suites))}"
+    return "commits " + ", ".join(f"{commit} ({' '.join(names)})" for commit, names in suites.items())
 
 
 def _grid(result: dict[str, Any]) -> str:

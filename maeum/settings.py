@@ -76,7 +76,12 @@ class Settings(BaseSettings):
     text_threads: int = Field(0, ge=0, le=256, description="CPU threads of the text model; 0: all cores.")
 
     text_weight: float = Field(0.7, ge=0, le=1, description="Weight of the words in the fusion.")
-    voice_weight: float = Field(0.3, ge=0, le=1, description="Weight of the voice in the fusion.")
+    voice_weight: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Weight of the voice. What passes 1 is cut, as in the original: the two should sum to 1 at most.",
+    )
     text_pooling: Literal["votes", "mean"] = Field(
         "votes",
         description="How sentences become one text vector: `votes`, one for each, as in the original; or `mean`, of "

@@ -118,6 +118,16 @@ def test_a_table_shows_values_targets_and_misses(tmp_path: Path) -> None:
     assert plain[-1].split() == ["only", "an", "explanation", "1", "s"]
 
 
+def test_a_table_says_which_suites_were_measured_on_which_commit(tmp_path: Path) -> None:
+    for suite, commit in (("text", "abc"), ("speech", "def"), ("long", "abc")):
+        results.write(tmp_path, {**HEAD, "suite": suite, "commit": commit}, [Figure("case", 1.0, "s", target=1.0)])
+    suites = ["text", "speech", "long"]
+
+    assert "commits abc (text long), def (speech)." in results.markdown_table(results.read(tmp_path, suites))
+    (only, *_) = results.read(tmp_path, suites)
+    assert "2 cores of Some CPU, commit abc." in results.markdown_table([only])
+
+
 def test_what_leads_a_suite_is_shown_without_a_target_too(tmp_path: Path) -> None:
     figures = [Figure("clips a second", 5.0, "/s"), Figure("failures", 0, "", target=0, better="lower")]
     results.write(tmp_path, HEAD, figures)
