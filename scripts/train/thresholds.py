@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 from tqdm import tqdm
 
+from maeum.cores import available_cores
 from maeum.decoding import decode
 from maeum.engines.speech import SpeechEngine
 from maeum.evaluation.transcripts import character_error_rate
 from maeum.evidence import confidence, syllables_per_second
+from maeum.memory import keep_freed_memory
 from maeum.stages import Failure, SpeechItem
 
 LANGUAGE = "ko"
@@ -146,7 +148,8 @@ def main() -> None:
     arguments = parser.parse_args()
     out = arguments.out or arguments.model
     out.mkdir(parents=True, exist_ok=True)
-    engine = SpeechEngine(arguments.model)
+    keep_freed_memory()
+    engine = SpeechEngine(arguments.model, threads=1, workers=available_cores())
     heard = [one for path in arguments.sets for one in hear(engine, path, arguments.at_most)]
     threshold, figures = choose(heard)
     measured: dict[str, object] = {"misheard_means_cer_above": MISHEARD_CER}
