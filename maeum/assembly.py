@@ -123,6 +123,7 @@ def load_speech(settings: Settings) -> SpeechEngine:
         workers=workers,
         max_windows=settings.speech_batch,
         window=settings.speech_window,
+        low_confidence=read_low_confidence(folder),
     )
     engine.warm_up()
     return engine

@@ -19,6 +19,7 @@ from maeum.stages import Segment, Transcript
 NO_SPEECH_PROB = 0.6
 AVG_LOGPROB = -1.0
 COMPRESSION_RATIO = 2.4
+LOW_CONFIDENCE = math.exp(AVG_LOGPROB)
 # Of every clip that is in another language, Whisper base gives that language this probability or more
 # (`docs/whisper_base.json`).
 LANGUAGE_PROB = 0.6
@@ -44,19 +45,20 @@ def syllables_per_second(segments: Sequence[Segment], speech_s: float) -> float:
     return n_syllables / max(0.1, speech_s)
 
 
-def is_invented(segment: Segment, syllables_per_s: float) -> bool:
+def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float = LOW_CONFIDENCE) -> bool:
     """Whether the evidence speaks against a segment having been said.
 
-    Whisper's own rule, no speech and unlikely words, is one case. Text that repeats itself, or more syllables than
-    anybody could say in the speech that there was, count as unlikely too. One such doubt is enough for a phrase that
-    Whisper is known to invent.
+    Whisper's own rule, no speech and unlikely words, is one case; what is unlikely was measured for some models. Text
+    that repeats itself, or more syllables than anybody could say in the speech that there was, count as unlikely too.
+    One such doubt is enough for a phrase that Whisper is known to invent.
 
     Args:
         segment: with the decoder's evidence.
         syllables_per_s: of the window that it belongs to, over all that the voice activity detection took for speech.
+        low_confidence: `confidence` under which transcripts of this model are mostly wrong.
     """
     unlikely = (
-        segment.avg_logprob <= AVG_LOGPROB
+        math.exp(segment.avg_logprob) <= low_confidence
         or segment.compression_ratio > COMPRESSION_RATIO
         or syllables_per_s > MAX_SYLLABLES_PER_S
     )
@@ -87,7 +89,7 @@ def read_low_confidence(folder: Path) -> float:
     """
     path = folder / "thresholds.json"
     if not path.is_file():
-        return math.exp(AVG_LOGPROB)
+        return LOW_CONFIDENCE
     try:
         value = json.loads(path.read_text(encoding="utf-8"))["low_confidence"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

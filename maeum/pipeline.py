@@ -8,7 +8,6 @@ bytes → decode → Waveform ─┬→ speech → Transcript → sentences ─�
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from maeum.calibration import Calibration, combine
 from maeum.decoding import Waveform, decode_here, decode_with_ffmpeg
 from maeum.errors import UnsupportedLanguage
-from maeum.evidence import AVG_LOGPROB, warnings
+from maeum.evidence import LOW_CONFIDENCE, warnings
 from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.ffmpeg_process import threads
 from maeum.fusion import Fusion, Vector
@@ -119,7 +118,7 @@ class Pipeline:
     model_names: dict[str, str]
     max_duration_s: float = 600.0
     calibration: Calibration | None = None
-    low_confidence: float = math.exp(AVG_LOGPROB)
+    low_confidence: float = LOW_CONFIDENCE
     voice_pooling: VoicePooling = VoicePooling.FIRST
     room: SoundRoom = field(default_factory=SoundRoom)
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from maeum.engines.speech_windows import WINDOW_S, Plan, Window, keep_back, pack
 from maeum.engines.vad import speech_chunks, speech_probabilities, to_float
 from maeum.errors import ModelInvalid
-from maeum.evidence import AVG_LOGPROB, NO_SPEECH_PROB, is_invented, syllables_per_second
+from maeum.evidence import AVG_LOGPROB, LOW_CONFIDENCE, NO_SPEECH_PROB, is_invented, syllables_per_second
 from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import SpeechWindow
 from maeum.speech_languages import check_languages, supported_languages
@@ -51,6 +51,7 @@ class SpeechEngine:
         workers: calls to CTranslate2 at the same time, which share the weights.
         max_windows: windows per call, which bounds memory; on a CPU never more than eight, or four for each worker.
         window: `padded`, or `audio` for windows little longer than what was recorded.
+        low_confidence: under which words count as unlikely when the model also heard no speech.
 
     Raises:
         ModelInvalid: the files do not load.
@@ -65,11 +66,13 @@ class SpeechEngine:
         workers: int = 1,
         max_windows: int = 16,
         window: SpeechWindow = "padded",
+        low_confidence: float = LOW_CONFIDENCE,
     ) -> None:
         self.languages = supported_languages(folder)
         # On a CPU more take more memory and as long for each.
         self._max_windows = min(max_windows, 8 if workers == 1 else 4) if device == "cpu" else max_windows
         self._device, self._n_workers, self._padded = device, workers, window == "padded"
+        self._low_confidence = low_confidence
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="maeum-speech-worker")
         try:
             self._model = WhisperModel(
@@ -101,7 +104,7 @@ class SpeechEngine:
         while pending:
             list(self._workers.map(self._decode, self._split(pending)))
             pending = [window for window in pending if window.left > 0 and window.passes < _MAX_PASSES]
-        return [plan if isinstance(plan, Failure) else _transcript(plan) for plan in plans]
+        return [plan if isinstance(plan, Failure) else _transcript(plan, self._low_confidence) for plan in plans]
 
     def _split(self, windows: list[Window]) -> list[list[Window]]:
         """Divide windows among the workers; those of a call have one length."""
@@ -217,7 +220,7 @@ class SpeechEngine:
                 window.segments.append(Segment(piece["start"], piece["end"], text, *evidence))
 
 
-def _transcript(plan: Plan) -> Transcript:
+def _transcript(plan: Plan, low_confidence: float = LOW_CONFIDENCE) -> Transcript:
     """Put a recording's windows together again, with times in the recording, and leave out what was not said.
 
     A model may claim that a segment lasts longer than what it heard: times end where the next window's speech begins,
@@ -237,7 +240,7 @@ def _transcript(plan: Plan) -> Transcript:
             start_s = min(times.get_original_time(segment.start_s), latest_s)
             end_s = min(times.get_original_time(segment.end_s, is_end=True), latest_s)
             placed = replace(segment, start_s=start_s, end_s=max(start_s, end_s))
-            if not is_invented(placed, pace):
+            if not is_invented(placed, pace, low_confidence):
                 segments.append(placed)
     text = unicodedata.normalize("NFC", "".join(segment.text for segment in segments)).strip()
     return Transcript(

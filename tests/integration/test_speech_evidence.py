@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from maeum.assembly import load_speech
 from maeum.decoding import Waveform, decode
 from maeum.engines.speech import SpeechEngine
-from maeum.evidence import confidence, warnings
-from maeum.settings import PROJECT_DIR
+from maeum.evidence import confidence, read_low_confidence, warnings
+from maeum.settings import PROJECT_DIR, Settings
 from maeum.stages import Failure, SpeechItem, Transcript
 from tests.conftest import Clip
 
@@ -63,12 +65,15 @@ class Script:
         return result
 
 
-@pytest.fixture
-def script() -> Script:
-    engine = SpeechEngine(FOLDER)
+def scripted(engine: SpeechEngine) -> Script:
     decoder = ScriptedDecoder(engine._model.model)
     engine._model.model = decoder
     return Script(engine, decoder)
+
+
+@pytest.fixture
+def script() -> Script:
+    return scripted(SpeechEngine(FOLDER))
 
 
 @pytest.fixture
@@ -150,3 +155,10 @@ def test_the_language_is_the_likeliest_over_all_windows(script: Script, clips: l
     assert heard.heard_language is not None
     assert heard.heard_language[0] == "ko"
     assert 0.6 < heard.heard_language[1] < 0.9
+
+
+def test_a_measured_model_is_held_to_its_own_threshold(spoken: NDArray[np.float32]) -> None:
+    doubt = {"logprob": math.log(read_low_confidence(FOLDER)) - 0.01, "no_speech": 0.9}
+    measured, other = scripted(load_speech(Settings())), scripted(SpeechEngine(FOLDER))
+    assert measured.hear(spoken, "아,", **doubt).text == ""
+    assert other.hear(spoken, "아,", **doubt).text == "아,"

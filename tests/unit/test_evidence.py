@@ -66,6 +66,14 @@ def test_other_words_need_silence_and_a_doubt(text: str, evidence: dict[str, flo
     assert not is_invented(segment(text, no_speech=0.7), 6.0)
 
 
+def test_what_is_unlikely_of_a_model_that_was_measured_is_its_own() -> None:
+    doubtful = segment("아,", logprob=-0.66, no_speech=0.94)
+    assert is_invented(doubtful, 2.0, low_confidence=0.66)
+    assert not is_invented(doubtful, 2.0)
+    assert not is_invented(segment("아,", logprob=-0.66, no_speech=0.5), 2.0, low_confidence=0.66)
+    assert not is_invented(doubtful, 2.0, low_confidence=0.0)
+
+
 def test_nobody_speaks_twenty_syllables_in_a_second() -> None:
     long = segment("오늘은 친구를 만나서 점심을 먹고 한참 이야기했다.", no_speech=0.7)
     assert is_invented(long, syllables_per_second([long], 1.0))
