@@ -24,10 +24,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from maeum import openapi, web
 from maeum.assembly import build_pipeline, device_of_ctranslate2, speech_calls
+from maeum.audio.mfcc import N_MFCC
 from maeum.batching import batching_stages
-from maeum.cores import one_blas_thread
 from maeum.errors import (
     MaeumError,
     MalformedForm,
@@ -37,11 +36,12 @@ from maeum.errors import (
     StageTimeout,
 )
 from maeum.features import N_FRAMES
-from maeum.form import largest_upload, read_form
-from maeum.logs import ERROR_CODE, PROBES, RequestLog
-from maeum.memory import give_back_large_memory, loading
-from maeum.mfcc import N_MFCC
+from maeum.http import openapi, web
+from maeum.http.form import largest_upload, read_form
 from maeum.pipeline import Analysis
+from maeum.process.cores import one_blas_thread
+from maeum.process.logs import ERROR_CODE, PROBES, RequestLog
+from maeum.process.memory import give_back_large_memory, loading
 from maeum.room import UploadRoom, UploadShare
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 from maeum.stages import Failure, SpeechItem

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-from maeum.cores import has_bf16
+from maeum.process.cores import has_bf16
 from maeum.settings import PROJECT_DIR, Settings
 
 _PACKAGES = (

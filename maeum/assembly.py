@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maeum.calibration import Calibration
-from maeum.cores import available_cores
 from maeum.evidence import read_low_confidence
 from maeum.features import Baselines, VoicePooling
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
 from maeum.models import ModelFolder, resolve
 from maeum.pipeline import Pipeline
+from maeum.process.cores import available_cores
 from maeum.room import SoundRoom
 from maeum.settings import Settings
 from maeum.speech_languages import supported_languages

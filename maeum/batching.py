@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.errors import StageOverloaded
-from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import Settings
 from maeum.stages import Failure, Probabilities, SpeechItem, Stages, Transcript
 

@@ -10,9 +10,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from maeum.audio.ffmpeg_process import decode_apart
+from maeum.audio.resampling import SAMPLE_RATE_HZ, Block, check_channels, collect
 from maeum.errors import EmptyAudio
-from maeum.ffmpeg_process import decode_apart
-from maeum.resampling import SAMPLE_RATE_HZ, Block, check_channels, collect
 
 _BLOCK_SAMPLES = 1 << 18  # per read, over all channels: bounds memory whatever a header claims
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maeum.audio.mfcc import HOP_LENGTH, N_MFCC, mfcc
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.decoding import Waveform
 from maeum.errors import InvalidField, ModelInvalid, ModelMissing
-from maeum.mfcc import HOP_LENGTH, N_MFCC, mfcc
-from maeum.resampling import SAMPLE_RATE_HZ
 
 N_FRAMES = 100
 _EPSILON = 1e-8  # the original's guard against a deviation of 0

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from maeum.errors import ModelInvalid, ModelMissing, StartError
-from maeum.model_files import (
+from maeum.model_store.files import (
     FETCH_HINT,
     LOCK_NAME,
     FileEntry,
@@ -27,11 +27,11 @@ from maeum.model_files import (
     choose_files,
     folder_name,
 )
-from maeum.model_reference import HubReference, is_commit, parse_reference, variable_of
+from maeum.model_store.reference import HubReference, is_commit, parse_reference, variable_of
 from maeum.settings import PROJECT_DIR, ModelKind, Settings
 
 if TYPE_CHECKING:
-    from maeum.hub import Hub
+    from maeum.model_store.hub import Hub
 
 MODEL_KINDS: tuple[ModelKind, ...] = get_args(ModelKind)
 
@@ -130,7 +130,7 @@ def fetch(
     wanted = [(kind, reference) for kind, reference in references if isinstance(reference, HubReference)]
     if not wanted:
         return []
-    from maeum.hub import Hub
+    from maeum.model_store.hub import Hub
 
     hub = Hub(settings.hf_endpoint, settings.hf_token)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from maeum.resampling import SAMPLE_RATE_HZ
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.stages import SpeechItem, Stage, Transcript, good
 
 PIECE_S = 120

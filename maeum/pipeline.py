@@ -18,12 +18,12 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maeum.audio.ffmpeg_process import threads
 from maeum.calibration import Calibration, combine
 from maeum.decoding import Waveform, decode_here, decode_with_ffmpeg
 from maeum.errors import UnsupportedLanguage
 from maeum.evidence import LOW_CONFIDENCE, warnings
 from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
-from maeum.ffmpeg_process import threads
 from maeum.fusion import Fusion, Vector
 from maeum.pieces import transcribe
 from maeum.room import Room, SoundRoom

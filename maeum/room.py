@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from maeum.cores import available_cores
 from maeum.errors import StageOverloaded
+from maeum.process.cores import available_cores
 
 DEFAULT_SOUND_BYTES = 512 * 1024 * 1024
 """2 h 20 min of sound at 16 kHz in float32."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from maeum.logs import log_to_stderr
+from maeum.process.logs import log_to_stderr
 from maeum.stages import Failure, run_isolated
 from runners.lifecycle import Watchdog, outlive_the_service, settings_to_start_with
 

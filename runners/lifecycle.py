@@ -15,7 +15,7 @@ import psutil
 
 from maeum.assembly import check_start
 from maeum.errors import StartError
-from maeum.memory import loading
+from maeum.process.memory import loading
 from maeum.settings import Settings, get_settings, unknown_variables
 
 Engine = TypeVar("Engine")

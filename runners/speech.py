@@ -5,8 +5,8 @@ from __future__ import annotations
 import bentoml
 
 from maeum.assembly import load_speech, speech_calls
-from maeum.cores import one_blas_thread
-from maeum.memory import keep_freed_memory
+from maeum.process.cores import one_blas_thread
+from maeum.process.memory import keep_freed_memory
 from maeum.stages import Failure, SpeechItem, Transcript
 from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
 from runners.lifecycle import load_or_stop

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from maeum.errors import MaeumError
-from maeum.form import AnalyzeForm, read_form
+from maeum.http.form import AnalyzeForm, read_form
 
 LIMIT = 300_000
 BOUNDARY = "b0undary"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from maeum.model_files import FileEntry, Lock, LockEntry, folder_name
+from maeum.model_store.files import FileEntry, Lock, LockEntry, folder_name
 from maeum.settings import ModelKind, Settings
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from maeum.assembly import load_speech, load_text, load_voice
-from maeum.cores import one_blas_thread
-from maeum.memory import keep_freed_memory, loading
+from maeum.process.cores import one_blas_thread
+from maeum.process.memory import keep_freed_memory, loading
 from maeum.settings import Settings
 
 Engine = Callable[[Any], list[Any]]

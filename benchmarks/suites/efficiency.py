@@ -14,8 +14,8 @@ from benchmarks.measure import Figure, alternate, ratio
 from benchmarks.server import maeum_server, send_measured
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech, load_text, load_voice
-from maeum.cores import one_blas_thread
-from maeum.memory import keep_freed_memory
+from maeum.process.cores import one_blas_thread
+from maeum.process.memory import keep_freed_memory
 from maeum.sentences import split_sentences
 from maeum.stages import Transcript
 

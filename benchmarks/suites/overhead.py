@@ -11,9 +11,9 @@ from benchmarks.load import closed_loop
 from benchmarks.measure import SETTLE_S, Figure, alternate, difference
 from benchmarks.server import maeum_server
 from benchmarks.suite import Run, Suite
-from maeum.cores import one_blas_thread
 from maeum.local import build_local_pipeline
-from maeum.memory import keep_freed_memory
+from maeum.process.cores import one_blas_thread
+from maeum.process.memory import keep_freed_memory
 
 
 def run(run: Run) -> list[Figure]:

@@ -10,9 +10,9 @@ from benchmarks.measure import Figure, alternate, ratio, seconds
 from benchmarks.original import Original
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_text
-from maeum.cores import has_bf16
 from maeum.engines.text import TextEngine
 from maeum.errors import InvalidConfiguration
+from maeum.process.cores import has_bf16
 from maeum.settings import TextPrecision
 
 SENTENCES = 64

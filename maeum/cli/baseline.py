@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.cli.terminal import printable
 from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, MaeumError
 from maeum.features import Baseline
 from maeum.local import read_upload
-from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import get_settings
 
 _FEW_CLIPS = 5

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from maeum import __version__
-from maeum.memory import keep_freed_memory
+from maeum.process.memory import keep_freed_memory
 
 EXIT_USAGE = 2
 EXIT_CANNOT_START = 3

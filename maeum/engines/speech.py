@@ -26,11 +26,11 @@ from faster_whisper.transcribe import get_compression_ratio, get_suppressed_toke
 from faster_whisper.vad import SpeechTimestampsMap, VadOptions
 from numpy.typing import NDArray
 
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.engines.speech_windows import WINDOW_S, Plan, Window, keep_back, pack
 from maeum.engines.vad import speech_chunks, speech_probabilities, to_float
 from maeum.errors import ModelInvalid
 from maeum.evidence import AVG_LOGPROB, LOW_CONFIDENCE, NO_SPEECH_PROB, is_invented, syllables_per_second
-from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.settings import SpeechWindow
 from maeum.speech_languages import check_languages, supported_languages
 from maeum.stages import Failure, Segment, SpeechItem, Transcript

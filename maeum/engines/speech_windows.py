@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from maeum.resampling import SAMPLE_RATE_HZ
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.stages import Segment
 
 WINDOW_S = 30

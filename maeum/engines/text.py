@@ -14,11 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
-from maeum.cores import has_bf16
 from maeum.engines.text_bf16 import pack
 from maeum.engines.text_int8 import int8_logits
 from maeum.errors import InvalidConfiguration, ModelInvalid
 from maeum.labels import read_text_labels
+from maeum.process.cores import has_bf16
 from maeum.settings import TextPrecision
 from maeum.stages import Failure, Probabilities
 

@@ -13,7 +13,7 @@ from faster_whisper import vad
 from faster_whisper.vad import VadOptions
 from numpy.typing import NDArray
 
-from maeum.resampling import SAMPLE_RATE_HZ
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 
 FRAME = 512
 SPEECH = VadOptions().threshold  # from this probability on

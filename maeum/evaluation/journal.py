@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maeum.assembly import device_of_ctranslate2, device_of_torch
 from maeum.errors import InvalidManifest
-from maeum.model_files import FileEntry
+from maeum.model_store.files import FileEntry
 from maeum.models import ModelFolder
 from maeum.settings import PROJECT_DIR, ModelKind, Settings
 from maeum.stages import Probabilities

@@ -2,7 +2,7 @@
 
 import torch
 
-from maeum.cores import has_bf16
+from maeum.process.cores import has_bf16
 
 
 def autocast() -> torch.autocast:

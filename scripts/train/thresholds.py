@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 from tqdm import tqdm
 
-from maeum.cores import available_cores
 from maeum.decoding import decode
 from maeum.engines.speech import SpeechEngine
 from maeum.evaluation.transcripts import character_error_rate
 from maeum.evidence import confidence, syllables_per_second
-from maeum.memory import keep_freed_memory
+from maeum.process.cores import available_cores
+from maeum.process.memory import keep_freed_memory
 from maeum.stages import Failure, SpeechItem
 
 LANGUAGE = "ko"

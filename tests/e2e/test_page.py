@@ -17,7 +17,7 @@ from tests.conftest import Clip
 
 # The name of a format, which nobody fetches.
 SVG_NAMESPACE = "http://www.w3.org/2000/svg"
-WEB = files("maeum.web")
+WEB = files("maeum.http.web")
 
 
 def policy_of(answer: httpx.Response) -> dict[str, list[str]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from maeum import hub as hub_module
 from maeum.errors import StartError
+from maeum.model_store import hub as hub_module
 from maeum.settings import ModelKind, Settings
 from tests.hub_server import HubServer
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maeum.audio.mfcc import mfcc
 from maeum.cli import main
 from maeum.decoding import decode
 from maeum.errors import ModelMissing
 from maeum.fusion import EN_LABELS, KO_LABELS
-from maeum.mfcc import mfcc
 from maeum.schemas import AnalysisBody
 from maeum.settings import get_settings
 from tests.conftest import Clip, heed_interrupts

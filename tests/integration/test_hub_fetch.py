@@ -16,7 +16,7 @@ import pytest
 from maeum.errors import MaeumError, ModelMissing
 from maeum.fusion import EN_LABELS
 from maeum.labels import read_voice_labels
-from maeum.model_files import LOCK_NAME
+from maeum.model_store.files import LOCK_NAME
 from maeum.models import fetch, resolve
 from maeum.settings import ModelKind, Settings
 from tests.hub_server import HubServer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maeum.errors import ModelInvalid, ModelMissing
-from maeum.model_files import LOCK_NAME
+from maeum.model_store.files import LOCK_NAME
 from maeum.models import fetch, resolve
 from maeum.settings import ModelKind, Settings
 from tests.hub_server import Fault, HubServer

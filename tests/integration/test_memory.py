@@ -12,7 +12,7 @@ _SECOND_BATCH = """
 import resource, sys
 from maeum.assembly import load_speech
 from maeum.decoding import decode
-from maeum.memory import keep_freed_memory
+from maeum.process.memory import keep_freed_memory
 from maeum.settings import Settings
 from maeum.stages import SpeechItem
 
@@ -43,7 +43,7 @@ import io, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy, psutil, soundfile
 from maeum.decoding import decode
-from maeum.memory import give_back_large_memory
+from maeum.process.memory import give_back_large_memory
 
 if sys.argv[1] == "give back":
     give_back_large_memory()
@@ -73,7 +73,7 @@ def test_the_memory_of_a_long_recording_goes_back_when_it_is_freed() -> None:
 # Prints how many objects a full collection looks at before and after, and how many cycles made since then it finds.
 _COLLECTION = """
 import gc
-from maeum.memory import loading
+from maeum.process.memory import loading
 
 with loading():
     import torch

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from maeum.cores import has_bf16
 from maeum.engines import text as text_module
 from maeum.engines.text import MAX_TOKENS, TextEngine
 from maeum.engines.text_bf16 import pack
 from maeum.errors import InvalidConfiguration
 from maeum.fusion import KO_LABELS
 from maeum.models import resolve
+from maeum.process.cores import has_bf16
 from maeum.settings import Settings
 from maeum.stages import Failure, Probabilities
 from tests.conftest import Clip

@@ -81,7 +81,16 @@ def test_engines_know_nothing_of_http(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["maeum", "maeum.cli", "maeum.pipeline", "maeum.local", "maeum.form", "maeum.schemas", "maeum.models", "service"],
+    [
+        "maeum",
+        "maeum.cli",
+        "maeum.pipeline",
+        "maeum.local",
+        "maeum.http.form",
+        "maeum.schemas",
+        "maeum.models",
+        "service",
+    ],
 )
 def test_importing_loads_no_model_library(module: str) -> None:
     code = f"import sys, {module}; print(*(name for name in {HEAVY!r} if name in sys.modules))"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from maeum.assembly import default_speech_workers
-from maeum.cores import available_cores, has_bf16
+from maeum.process.cores import available_cores, has_bf16
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_numpys_products_stay_on_the_thread_that_asks() -> None:
     code = (
         "import numpy\n"
         "from threadpoolctl import threadpool_info\n"
-        "from maeum.cores import one_blas_thread\n"
+        "from maeum.process.cores import one_blas_thread\n"
         "one_blas_thread()\n"
         "print(*(pool['num_threads'] for pool in threadpool_info() if pool['internal_api'] == 'openblas'))"
     )

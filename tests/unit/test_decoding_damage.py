@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-import maeum.ffmpeg
+import maeum.audio.ffmpeg
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.decoding import decode
 from maeum.errors import AudioTooLong, EmptyAudio, UndecodableAudio
-from maeum.resampling import SAMPLE_RATE_HZ
 from tests.audio_files import encode_with_ffmpeg, sound, write
 
 # damaged and hostile files
@@ -91,7 +91,7 @@ def test_a_session_description_listens_to_no_network() -> None:
         speaker.join()
 
 
-@pytest.mark.parametrize("name", maeum.ffmpeg._OPTIONS["format_whitelist"].split(","))
+@pytest.mark.parametrize("name", maeum.audio.ffmpeg._OPTIONS["format_whitelist"].split(","))
 def test_ffmpeg_has_every_format_that_is_let_in(name: str) -> None:
     demuxer = av.ContainerFormat(name, "r")
     assert demuxer.is_input

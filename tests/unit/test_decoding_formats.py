@@ -12,9 +12,9 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.decoding import Waveform, decode
 from maeum.errors import UndecodableAudio
-from maeum.resampling import SAMPLE_RATE_HZ
 from tests.audio_files import Samples, encode_with_ffmpeg, in_matroska, sound, write
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import psutil
 import pytest
 
-from maeum import ffmpeg_process
+from maeum.audio import ffmpeg_process
+from maeum.audio.ffmpeg_process import decode_apart
+from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.decoding import Waveform
 from maeum.errors import AudioTooLong, UndecodableAudio
-from maeum.ffmpeg_process import decode_apart
 from maeum.pipeline import decode_upload
-from maeum.resampling import SAMPLE_RATE_HZ
 from maeum.room import Room, SoundRoom
 from maeum.settings import PROJECT_DIR
 from tests.audio_files import encode_with_ffmpeg, sound, write
@@ -210,7 +210,7 @@ def test_threads_get_their_own_answers(pool: ffmpeg_process._Pool) -> None:
 
 _SCRIPT = """
 import os, sys, time
-from maeum import ffmpeg_process
+from maeum.audio import ffmpeg_process
 data = open(sys.argv[1], "rb").read()
 n = len(ffmpeg_process.decode_apart(data, 600.0))
 child = os.fork()

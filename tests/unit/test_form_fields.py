@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from maeum.form import AnalyzeForm
+from maeum.http.form import AnalyzeForm
 from tests.form_requests import BOUNDARY, END, FILE, LIMIT, part, post, post_body, read
 
 # what a good form gives

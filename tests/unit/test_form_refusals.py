@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from maeum.errors import MaeumError, StageOverloaded
-from maeum.form import read_form
+from maeum.http.form import read_form
 from maeum.room import UploadRoom, UploadShare
 from tests.form_requests import BOUNDARY, END, ENVELOPE, FILE, LIMIT, code_of, part, post, post_body, read
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from maeum.logs import ERROR_CODE, RequestLog
+from maeum.process.logs import ERROR_CODE, RequestLog
 
 
 def run(app: Any, scope: dict[str, Any]) -> list[Any]:

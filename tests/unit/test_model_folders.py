@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from maeum import models
 from maeum.errors import InvalidConfiguration, ModelInvalid, ModelMissing
-from maeum.model_files import check_folder, choose_files, folder_name
-from maeum.model_reference import HubReference, parse_reference
+from maeum.model_store.files import check_folder, choose_files, folder_name
+from maeum.model_store.reference import HubReference, parse_reference
 from maeum.models import MODEL_KINDS, ModelFolder, resolve
 from maeum.settings import ModelKind
 from tests.hollow_models import COMMIT, FILES, lay_out, settings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from maeum.errors import InvalidConfiguration, ModelInvalid, ModelMissing
-from maeum.model_files import LOCK_NAME, Lock
+from maeum.model_store.files import LOCK_NAME, Lock
 from maeum.models import MODEL_KINDS, fetch, resolve
 from maeum.settings import ModelKind
 from tests.hollow_models import FILES, entry_for, lay_out, locked, settings

@@ -28,7 +28,7 @@ from pydantic import SecretStr
 
 from maeum import __version__
 from maeum.errors import InvalidConfiguration, ModelInvalid, ModelMissing, StartError
-from maeum.model_files import FileEntry
+from maeum.model_store.files import FileEntry
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0)

@@ -1,4 +1,4 @@
-"""Files that libsndfile cannot read, decoded by FFmpeg; only in a process of its own, `maeum.ffmpeg_process`."""
+"""Files that libsndfile cannot read, decoded by FFmpeg; only in a process of its own, `maeum.audio.ffmpeg_process`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from av import AudioFrame, Packet
 from av.audio.stream import AudioStream
 
+from maeum.audio.resampling import Block, check_channels
 from maeum.errors import UndecodableAudio
-from maeum.resampling import Block, check_channels
 
 # FFmpeg's demuxers for what people record and upload, and no protocol: others read playlists (concat, hls), open
 # files by name or listen on the network (sdp).

@@ -24,9 +24,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from maeum.cores import available_cores
+from maeum.audio.resampling import SAMPLE_RATE_HZ, collect
 from maeum.errors import AudioTooLong, EmptyAudio, MaeumError, UndecodableAudio
-from maeum.resampling import SAMPLE_RATE_HZ, collect
+from maeum.process.cores import available_cores
 from maeum.settings import PROJECT_DIR, environment_without_secrets
 
 _LEAST_TIMEOUT_S = 60
@@ -59,7 +59,7 @@ def decode_apart(data: bytes, max_duration_s: float) -> NDArray[np.float32]:
 
     Raises:
         UndecodableAudio: not audio, or it crashed the decoder, or took more time or memory than a recording may.
-        AudioTooLong: as `maeum.resampling.collect`.
+        AudioTooLong: as `maeum.audio.resampling.collect`.
     """
     return _pool.decode(data, max_duration_s)
 
@@ -82,7 +82,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "maeum.ffmpeg_process"],
+            [sys.executable, "-m", "maeum.audio.ffmpeg_process"],
             cwd=PROJECT_DIR,
             env=environment_without_secrets(),
             stdin=subprocess.PIPE,
@@ -205,7 +205,7 @@ def _read(stream: IO[bytes], size: int) -> bytes:
 
 def _serve(requests: BinaryIO, answers: BinaryIO) -> None:
     """Decode what comes, until nothing comes any more."""
-    from maeum.ffmpeg import ffmpeg_blocks
+    from maeum.audio.ffmpeg import ffmpeg_blocks
 
     used = psutil.Process().memory_info().vms
     answers.write(_READY)

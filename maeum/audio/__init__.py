@@ -1,0 +1,1 @@
+"""Samples: reading files, mono at 16 kHz, MFCCs."""

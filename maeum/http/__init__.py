@@ -1,0 +1,1 @@
+"""Requests, their documentation and the page."""

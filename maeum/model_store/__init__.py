@@ -1,0 +1,1 @@
+"""How models are named, fetched and checked."""

@@ -1,0 +1,1 @@
+"""This process: cores, memory, logs."""
