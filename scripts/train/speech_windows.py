@@ -20,7 +20,7 @@ from torch import Tensor
 Wave = NDArray[np.float32]
 WINDOW_S = 30.0
 MAX_TOKENS = 440
-STOPPED_SHARE = 0.12  # of the windows under 30 s: recordings that stop in mid-sentence
+STOPPED_SHARE = 0.25  # of the windows under 30 s: recordings that stop in mid-sentence
 IGNORED = -100
 JAMO = " ,.?!" + "".join(map(chr, (*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3))))
 
@@ -113,14 +113,25 @@ def harden(wave: Wave, bank: NoiseBank, hardness: float, rng: random.Random, dra
     return (wave * np.float32(gain / peak)).astype(np.float32)
 
 
-def lay_out(
-    pool: Pool, content_s: float, rng: random.Random
-) -> tuple[Wave, list[tuple[float, Utterance]], float | None]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
     """Utterances with gaps between them.
 
-    Returns:
-        The audio, the utterances with their starts in seconds, and the start of one more that the window's end cuts.
+    Attributes:
+        wave: float32, shape (n_samples,).
+        placed: the utterances with their starts in seconds.
+        cut_s: the start of one more that the end of a window of 30 s cuts; it belongs to the next window.
+        stopped: the recording ends within the last utterance.
     """
+
+    wave: Wave
+    placed: list[tuple[float, Utterance]]
+    cut_s: float | None
+    stopped: bool
+
+
+def lay_out(pool: Pool, content_s: float, rng: random.Random) -> Layout:
+    """Draw utterances and lay them end to end until ``content_s`` seconds are full."""
     position = rng.choice((0.0, rng.uniform(0.0, 0.45), rng.uniform(0.0, 0.95)))
     placed: list[tuple[float, Utterance]] = []
     cut: Utterance | None = None
@@ -151,7 +162,7 @@ def lay_out(
         first = round(start * SAMPLE_RATE_HZ)
         piece = item.pcm[: len(wave) - first].astype(np.float32) / 32768
         wave[first : first + len(piece)] += piece * np.float32(rng.uniform(0.6, 1.0))
-    return wave, placed, cut_s
+    return Layout(wave, placed, cut_s, stopped)
 
 
 def _token(tokenizer: Tokenizer, name: str) -> int:
@@ -178,15 +189,13 @@ class Builder:
     def _time_token(self, time_s: float) -> int:
         return self._no_times + 1 + min(N_TIMESTAMPS - 1, round(time_s / TIMESTAMP_STEP_S))
 
-    def _target(
-        self, placed: list[tuple[float, Utterance]], cut_s: float | None, timestamps: bool
-    ) -> tuple[list[int], list[float]]:
+    def _target(self, layout: Layout, timestamps: bool) -> tuple[list[int], list[float]]:
         """Token ids from <|startoftranscript|> to <|endoftext|>, and when each is spoken."""
         ids, times = [self._start], [-1.0]
         if not timestamps:
             ids.append(self._no_times)
             times.append(-1.0)
-        for start, item in placed:
+        for start, item in layout.placed:
             end = start + item.duration_s
             if timestamps:
                 ids.append(self._time_token(start))
@@ -201,24 +210,27 @@ class Builder:
             if timestamps:
                 ids.append(self._time_token(end))
                 times.append(end)
-        if timestamps and cut_s is not None:
+        if timestamps and layout.cut_s is not None:
             # A last start without an end makes faster-whisper go on from the end of the sentence before.
-            ids.append(self._time_token(cut_s))
-            times.append(cut_s)
-        return [*ids, self._end], [*times, placed[-1][0] + placed[-1][1].duration_s]
+            ids.append(self._time_token(layout.cut_s))
+            times.append(layout.cut_s)
+        start, last = layout.placed[-1]
+        return [*ids, self._end], [*times, start + last.duration_s]
 
     def _speech(
         self, plan: Plan, rng: random.Random, draw: np.random.Generator
     ) -> tuple[Tensor, list[int], list[int], list[float], list[int]]:
-        wave, placed, cut_s = lay_out(self._pool, plan.content_s, rng)
-        mel = log_mel(harden(wave, self._bank, plan.hardness, rng, draw))
-        timestamps = cut_s is not None or rng.random() < plan.timestamps
-        ids, times = self._target(placed, cut_s, timestamps)
+        layout = lay_out(self._pool, plan.content_s, rng)
+        mel = log_mel(harden(layout.wave, self._bank, plan.hardness, rng, draw))
+        # Without times a stopped recording would teach that a text may end in mid-sentence with no time after it,
+        # which faster-whisper reads as a sentence that the next window has.
+        timestamps = layout.stopped or layout.cut_s is not None or rng.random() < plan.timestamps
+        ids, times = self._target(layout, timestamps)
         inputs, labels = ids[:-1], ids[1:]
         # Wrong history now and then, so that the decoder listens instead of repeating itself.
         noise = rng.choice((0.0, 0.04, 0.1)) * plan.hardness
         inputs = [rng.randrange(self._end) if token < self._end and rng.random() < noise else token for token in inputs]
-        letters = unicodedata.normalize("NFD", "".join(" " + item.text for _, item in placed))
+        letters = unicodedata.normalize("NFD", "".join(" " + item.text for _, item in layout.placed))
         return mel, inputs, labels, times[1:], [self._jamo[char] for char in letters if char in self._jamo]
 
     def _no_speech_window(
