@@ -82,19 +82,23 @@ def test_json_lines_hold_the_http_answer_and_nothing_else(clip: Clip, tmp_path: 
 
 
 @pytest.mark.parametrize("name", ["all.jsonl", "all.csv"])
-def test_an_archive_is_written_to_a_file_and_gone_on_with(clips: list[Clip], tmp_path: Path, name: str) -> None:
+def test_an_archive_is_written_to_a_file_and_gone_on_with(
+    clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     archive, out = tmp_path / "archive", tmp_path / name
     archive.mkdir()
     for number, clip in enumerate(clips[:2]):
         (archive / f"{number}.flac").write_bytes(clip.data)
     (archive / "2.wav").write_bytes(b"RIFF")
-    first = run("analyze", str(archive), "--out", str(out), "--no-summary")
-    assert (first.returncode, first.stdout) == (1, f"analysed 3, of which 1 failed; wrote {out}\n")
-    assert first.stderr == f"{archive}/2.wav: the file is not audio that can be decoded (undecodable_audio)\n"
+    assert main(["analyze", str(archive), "--out", str(out), "--no-summary"]) == 1
+    said = capsys.readouterr()
+    assert said.out == f"analysed 3, of which 1 failed; wrote {out}\n"
+    assert said.err == f"{archive}/2.wav: the file is not audio that can be decoded (undecodable_audio)\n"
     (archive / "2.wav").write_bytes(clips[2].data)
-    second = run("analyze", str(archive), f"{archive}/2.wav", "--out", str(out), "--no-summary")
-    assert (second.returncode, second.stderr) == (0, "")
-    assert second.stdout == f"analysed 1, of which 0 failed, 2 were there before; wrote {out}\n"
+    assert main(["analyze", str(archive), f"{archive}/2.wav", "--out", str(out), "--no-summary"]) == 0
+    said = capsys.readouterr()
+    assert said.out == f"analysed 1, of which 0 failed, 2 were there before; wrote {out}\n"
+    assert said.err == ""
     assert all(out.read_text("utf-8").count(f"{archive}/{file}") == 1 for file in ("0.flac", "1.flac", "2.wav"))
 
 
@@ -173,10 +177,9 @@ def test_a_misspelt_setting_is_named() -> None:
     assert done.stderr == "maeum: nobody reads MAEUM_DEVCIE; did you mean MAEUM_DEVICE?\n"
 
 
-def test_a_language_that_the_model_does_not_know_is_2(clip: Clip) -> None:
-    done = run("analyze", "--lang", "한국어", str(clip.path))
-    assert done.returncode == 2
-    assert "(invalid_lang)" in done.stderr
+def test_a_language_that_the_model_does_not_know_is_2(clip: Clip, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["analyze", "--lang", "한국어", str(clip.path)]) == 2
+    assert "(invalid_lang)" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -237,19 +240,24 @@ def test_embedded_models_need_no_fetch(hub: HubServer, capsys: pytest.CaptureFix
     assert hub.requests == []
 
 
-def test_a_speakers_baseline_is_measured_and_applied(clips: list[Clip], tmp_path: Path) -> None:
+def test_a_speakers_baseline_is_measured_and_applied(
+    clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "me.json"
-    done = run("baseline", *(str(clip.path) for clip in clips[:3]), "--out", str(out))
-    assert (done.returncode, done.stdout) == (0, f"{out}: the baseline of 3 clips\n")
-    assert done.stderr == "maeum: 3 clips say little about how a voice varies; give more\n"
+    assert main(["baseline", *(str(clip.path) for clip in clips[:3]), "--out", str(out)]) == 0
+    assert capsys.readouterr() == (
+        f"{out}: the baseline of 3 clips\n",
+        "maeum: 3 clips say little about how a voice varies; give more\n",
+    )
     measured = json.loads(out.read_text())
     means = np.stack([mfcc(decode(clip.data)).mean(axis=0) for clip in clips[:3]])
     assert measured["mean"] == pytest.approx(means.mean(axis=0), abs=1e-2)
     assert measured["std"] == pytest.approx(means.std(axis=0), abs=1e-2)
-    plain, own = (
-        json.loads(run("analyze", "--json", "--no-summary", str(clips[0].path), *options).stdout)
-        for options in ([], ["--baseline", str(out), "--voice-pooling", "windows"])
-    )
+    answers = []
+    for options in ([], ["--baseline", str(out), "--voice-pooling", "windows"]):
+        assert main(["analyze", "--json", "--no-summary", str(clips[0].path), *options]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    plain, own = answers
     assert own["transcript"]["text"] == plain["transcript"]["text"]
     assert own["voice_emotion"] != pytest.approx(plain["voice_emotion"], abs=1e-3)
 
@@ -281,10 +289,13 @@ def test_clips_that_give_no_baseline_say_why(
 
 
 @pytest.mark.parametrize("content", [None, b"{}", b"\xff"])
-def test_a_baseline_that_makes_no_sense_is_refused(clip: Clip, tmp_path: Path, content: bytes | None) -> None:
+def test_a_baseline_that_makes_no_sense_is_refused(
+    clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
     path = tmp_path / "me.json"
     if content is not None:
         path.write_bytes(content)
-    done = run("analyze", str(clip.path), "--baseline", str(path))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("(invalid_baseline)\n")
+    assert main(["analyze", str(clip.path), "--baseline", str(path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.endswith("(invalid_baseline)\n")
