@@ -10,29 +10,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maeum.audio.ffmpeg_process import threads
+from maeum.audio.decoders import decode_upload
 from maeum.calibration import Calibration, combine
-from maeum.decoding import Waveform, decode_here, decode_with_ffmpeg
+from maeum.decoding import Waveform
 from maeum.errors import UnsupportedLanguage
 from maeum.evidence import LOW_CONFIDENCE, warnings
 from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.fusion import Fusion, Vector
 from maeum.pieces import transcribe
-from maeum.room import Room, SoundRoom
+from maeum.room import SoundRoom
 from maeum.sentences import split_sentences
 from maeum.speech_languages import parse_language
 from maeum.stages import Probabilities, Stages, Transcript, good
 from maeum.summary import Summary
-
-Decoded = TypeVar("Decoded", bound=Waveform | None)
 
 _VOICES_PER_CALL = 64  # of one long recording, so that others go in between
 
@@ -244,41 +241,6 @@ class Pipeline:
             return Summary("skipped", None, "no_speech")
         with clock.measure("summary"):
             return await self.summarizer.summarize(transcript.text)
-
-
-async def decode_upload(data: bytes, max_duration_s: float, room: SoundRoom) -> Waveform:
-    """Decode a file as `maeum.decoding.decode` does; files that hold FFmpeg up hold up none that need no FFmpeg.
-
-    Returns:
-        The sound, whose bytes are taken from `room.sound`; the caller gives them back.
-    """
-    waveform = await _decode_in_thread(room, room.decoders, None, decode_here, data, max_duration_s)
-    if waveform is None:
-        waveform = await _decode_in_thread(room, room.ffmpeg, threads(), decode_with_ffmpeg, data, max_duration_s)
-    return waveform
-
-
-async def _decode_in_thread(
-    room: SoundRoom,
-    decoders: Room,
-    executor: Executor | None,
-    decode: Callable[[bytes, float], Decoded],
-    data: bytes,
-    max_duration_s: float,
-) -> Decoded:
-    """Decode in a thread, and find room for the sound, if there is any; until then nobody else decodes in its place."""
-    await decoders.take(1)
-    decoding = asyncio.get_running_loop().run_in_executor(executor, decode, data, max_duration_s)
-    try:
-        waveform = await asyncio.shield(decoding)
-        if waveform is not None:
-            await room.sound.take(waveform.samples.nbytes)
-        return waveform
-    finally:
-        if decoding.done():
-            decoders.give(1)
-        else:  # a thread that nobody waits for any more works on until it ends
-            decoding.add_done_callback(lambda _: decoders.give(1))
 
 
 class _Clock:

@@ -90,7 +90,7 @@ def test_sound_that_waits_for_room_keeps_its_decoder(pipeline: Pipeline, monkeyp
             heard += 1
             return results
 
-    monkeypatch.setattr("maeum.pipeline.decode_here", decode_and_count)
+    monkeypatch.setattr("maeum.audio.decoders.decode_here", decode_and_count)
     room = SoundRoom(2 * len(SILENCE) // 2 * 4)  # two of them as float32
     room.decoders = Room(1)
     limited = replace(flow(pipeline, HearAndCount()), room=room)
@@ -113,7 +113,7 @@ def test_a_decoder_that_nobody_waits_for_keeps_its_place_until_it_ends(
         go_on.wait(10)
         return decode_here(data, max_duration_s)
 
-    monkeypatch.setattr("maeum.pipeline.decode_here", decode_when_told)
+    monkeypatch.setattr("maeum.audio.decoders.decode_here", decode_when_told)
     room = SoundRoom()
     room.decoders = Room(1)
     limited = replace(flow(pipeline), room=room)

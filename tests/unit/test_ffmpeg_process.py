@@ -19,11 +19,11 @@ import psutil
 import pytest
 
 from maeum.audio import ffmpeg_process
+from maeum.audio.decoders import decode_upload
 from maeum.audio.ffmpeg_process import decode_apart
 from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.decoding import Waveform
 from maeum.errors import AudioTooLong, UndecodableAudio
-from maeum.pipeline import decode_upload
 from maeum.room import Room, SoundRoom
 from maeum.settings import PROJECT_DIR
 from tests.audio_files import encode_with_ffmpeg, sound, write
@@ -148,7 +148,7 @@ def test_a_decoder_that_nobody_waits_for_any_more_keeps_its_place(monkeypatch: p
             under_way -= 1
         return Waveform(np.zeros(1_600, np.float32))
 
-    monkeypatch.setattr("maeum.pipeline.decode_here", decode_slowly)
+    monkeypatch.setattr("maeum.audio.decoders.decode_here", decode_slowly)
 
     async def main() -> None:
         room = SoundRoom()
