@@ -29,14 +29,15 @@ MAX_SYLLABLES_PER_S = 10.0
 KNOWN_PHRASE_NO_SPEECH_PROB = 0.2
 
 # Letters only, as `_letters` leaves them.
-_KNOWN_PHRASES = re.compile(
-    "(?:(?:지금까지|오늘도|끝까지)?(?:영상을?|한글자막을?)?(?:시청|구독)해?주셔서(?:대단히)?감사합니다"
+_KNOWN_PHRASE = re.compile(
+    "(?:지금까지|오늘도|끝까지)?(?:영상을?|한글자막을?)?(?:시청|구독)해?주셔서(?:대단히)?감사합니다"
     "|(?:다음영상에서|다음에)(?:만나요|뵙겠습니다|봐요)"
     "|(?:구독과?좋아요|좋아요와?구독)(?:알림설정)?(?:까지)?(?:부탁드립니다|부탁드려요|눌러주세요)?"
     "|(?:mbc|kbs|sbs|ytn|jtbc)뉴스[가-힣]{0,8}(?:입니다|이었습니다)?"
-    "|자막제공(?:및광고를포함하고있습니다)?|한글자막by[a-z가-힣]*|자막by[a-z가-힣]*"
-    "|이시각세계였습니다|날씨였습니다)+"
+    "|자막제공(?:및광고를포함하고있습니다)?|(?:한글)?자막by[a-z가-힣]{0,12}"
+    "|이시각세계였습니다|날씨였습니다"
 )
+_LONGEST_PHRASE = 30
 
 
 def syllables_per_second(segments: Sequence[Segment], speech_s: float) -> float:
@@ -62,7 +63,7 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
         or segment.compression_ratio > COMPRESSION_RATIO
         or syllables_per_s > MAX_SYLLABLES_PER_S
     )
-    if _KNOWN_PHRASES.fullmatch(_letters(segment.text)):
+    if _only_known_phrases(_letters(segment.text)):
         return unlikely or segment.no_speech_prob > KNOWN_PHRASE_NO_SPEECH_PROB
     return unlikely and segment.no_speech_prob > NO_SPEECH_PROB
 
@@ -120,6 +121,20 @@ def warnings(transcript: Transcript, language: str, low_confidence: float) -> tu
     if heard is not None and heard[0] != language and heard[1] >= LANGUAGE_PROB:
         found.append("unexpected_language")
     return tuple(found)
+
+
+def _only_known_phrases(letters: str) -> bool:
+    """Whether a text is one known phrase after another.
+
+    Place by place: a phrase can end in several, and a pattern of them all would try every combination, twice as many
+    with each phrase of a loop.
+    """
+    reached = {0}
+    for start in range(len(letters)):
+        if start in reached:
+            ends = range(start + 1, min(len(letters), start + _LONGEST_PHRASE) + 1)
+            reached.update(end for end in ends if _KNOWN_PHRASE.fullmatch(letters, start, end))
+    return bool(letters) and len(letters) in reached
 
 
 def _letters(text: str) -> str:

@@ -110,7 +110,7 @@ def _digest(value: object) -> str:
 def _sources(package: Path) -> Iterator[Path]:
     """Modules that decide predictions: not the command line and the pages, and of the evaluation only what asks."""
     for path in package.rglob("*.py"):
-        if path.relative_to(package).parts[0] not in ("cli", "evaluation", "web"):
+        if path.relative_to(package).parts[0] not in ("cli", "evaluation", "http"):
             yield path
     yield package / "evaluation" / "predict.py"
 

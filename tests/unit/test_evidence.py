@@ -138,3 +138,10 @@ def test_thresholds_that_make_no_sense_are_refused(tmp_path: Path, content: str)
     (tmp_path / "thresholds.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(ModelInvalid, match=r"thresholds\.json"):
         read_low_confidence(tmp_path)
+
+
+@pytest.mark.parametrize("loop", ["MBC 뉴스 이덕영입니다. ", "SBS 뉴스입니다 ", "한글자막 by 한효정 "])
+@pytest.mark.parametrize("end", ["", "오늘은 비가 와서 우산을 쓰고 걸었다"])
+def test_a_known_phrase_in_a_loop_is_seen_through_in_little_time(loop: str, end: str) -> None:
+    """Whisper fills a whole window with one; a pattern of repeated phrases would take hours for it."""
+    assert is_invented(segment(loop * 60 + end, no_speech=0.5), 5.0) is (end == "")
