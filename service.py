@@ -97,16 +97,12 @@ class Maeum:
     def __init__(self) -> None:
         give_back_large_memory()
         one_blas_thread()
-        self._runners = (
-            RunnerCalls("speech", self.speech),
-            RunnerCalls("text", self.text),
-            RunnerCalls("voice", self.voice),
-        )
-        stages = batching_stages(
-            *self._runners,
-            SETTINGS,
-            speech_calls(SETTINGS, device_of_ctranslate2(SETTINGS)),
-        )
+        speech = RunnerCalls("speech", self.speech)
+        text = RunnerCalls("text", self.text)
+        voice = RunnerCalls("voice", self.voice)
+        self._runners = (speech, text, voice)
+        n_speech_calls = speech_calls(SETTINGS, device_of_ctranslate2(SETTINGS))
+        stages = batching_stages(speech, text, voice, SETTINGS, n_speech_calls)
         with loading():
             self._pipeline = build_pipeline(SETTINGS, stages)
         self._models_answered = False

@@ -43,7 +43,8 @@ class BatchingStage(Generic[Items, Result]):
         call: computes a batch, one result per item in order. What it raises, every caller in the batch gets.
         merge: joins the items of several calls.
         weigh: size of a call's items, in the unit of `max_weight`.
-        max_weight: calls are merged up to this; a heavier one goes alone.
+        max_weight: calls are merged up to this; a heavier one goes alone, and one of more items in parts, with others'
+            calls in between.
         max_in_flight: merged calls under way at a time.
         max_wait_s: a call that has waited longer for its turn is refused; None: it waits.
     """
@@ -69,6 +70,13 @@ class BatchingStage(Generic[Items, Result]):
         Raises:
             StageOverloaded: the model had no time for it within `max_wait_s`.
         """
+        most = max(1, int(self._max_weight))
+        if len(items) <= most:
+            return await self._run(items)
+        parts = [items[start : start + most] for start in range(0, len(items), most)]
+        return [result for part in parts for result in await self._run(part)]
+
+    async def _run(self, items: Items) -> list[Result | Failure]:
         loop = asyncio.get_running_loop()
         call: _Call[Items, Result] = _Call(items, self._weigh(items), loop.create_future())
         self._waiting.append(call)

@@ -10,13 +10,14 @@ MaeumError                   500  internal_error
 ├── AudioTooLong           413  audio_too_long
 ├── EmptyAudio             422  empty_audio
 ├── UndecodableAudio       422  undecodable_audio
-├── InvalidField           422  invalid_gender, invalid_lang, invalid_summary, invalid_voice_pooling, invalid_baseline
+├── InvalidField           422  invalid_gender, invalid_lang, invalid_summary, invalid_voice_pooling, invalid_baseline;
+│                               on the command line no_recordings, unreadable_folder, no_speech, unwritable_output
 ├── UnsupportedLanguage    422  unsupported_language
-├── InvalidManifest        422  invalid_manifest, too_few_clips: on the command line only
+├── InvalidManifest        422  invalid_manifest, too_few_clips, unwritable_output: on the command line only
 ├── StageFailed            500  stage_failed, speech_failed, text_failed, voice_failed
 ├── StageOverloaded        503  overloaded
 ├── StageTimeout           504  timeout
-└── StartError             500  at start only: the server or the call cannot begin
+└── StartError             500  start_error, at start only: the server or the call cannot begin
     ├── ModelMissing            model_missing
     ├── ModelInvalid            model_invalid
     ├── UnknownLabel            unknown_label
@@ -29,7 +30,7 @@ from typing import ClassVar
 
 
 class MaeumError(Exception):
-    """Base of all; `message` may be shown to a user: it holds no path, key, transcript or stack trace."""
+    """Base of all; `message` may be shown to a user: no key, transcript, stack trace, or path but the user's own."""
 
     code: str = "internal_error"
     status: ClassVar[int] = 500

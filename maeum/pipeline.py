@@ -31,8 +31,6 @@ from maeum.speech_languages import parse_language
 from maeum.stages import Probabilities, Stages, Transcript, good
 from maeum.summary import Summary
 
-_VOICES_PER_CALL = 64  # of one long recording, so that others go in between
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -228,10 +226,7 @@ class Pipeline:
     async def _voice(self, deltas: NDArray[np.float32], transcript: Transcript, clock: _Clock) -> Vector:
         with clock.measure("voice"):
             heard = deltas[windows_with_speech(len(deltas), transcript.speech_spans)]
-            rows: list[Probabilities] = []
-            for start in range(0, len(heard), _VOICES_PER_CALL):
-                rows.extend(good(row) for row in await self.stages.voice.run(heard[start : start + _VOICES_PER_CALL]))
-            mean: Vector = np.mean(rows, axis=0)
+            mean: Vector = np.mean([good(row) for row in await self.stages.voice.run(heard)], axis=0)
             return mean
 
     async def _summary(self, transcript: Transcript, has_sentences: bool, options: Options, clock: _Clock) -> Summary:

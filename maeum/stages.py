@@ -70,7 +70,10 @@ class Transcript:
     Args:
         speech_spans: where the voice activity detection found speech, (start, end) in seconds.
         heard_language: what a multilingual model hears, and its probability; None when it is not multilingual.
-        resume: sample of the piece at which the next one begins; None when all of it was heard.
+        resume: sample of the piece at which the next one begins, past its own; None when all of it was heard.
+
+    Raises:
+        ValueError: it resumes where it began, and so for ever.
     """
 
     text: str
@@ -78,6 +81,10 @@ class Transcript:
     speech_spans: tuple[tuple[float, float], ...] = ()
     heard_language: tuple[str, float] | None = None
     resume: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.resume is not None and self.resume <= 0:
+            raise ValueError("a transcript must resume past its beginning")
 
 
 Items_contra = TypeVar("Items_contra", contravariant=True)

@@ -20,7 +20,7 @@ SETTINGS = settings_to_start_with()
 TIMEOUT_S = math.ceil(SETTINGS.request_timeout_s)
 # Out of reach: BentoML may split a call into several batches and would refuse the later parts. Who waits too long for a
 # turn is refused by `maeum.batching`.
-MAX_LATENCY_MS = TIMEOUT_S * 1000
+DEADLINE_MS = TIMEOUT_S * 1000
 
 SERVICE_OPTIONS: dict[str, Any] = {
     "workers": 1,

@@ -8,7 +8,7 @@ from maeum.assembly import load_speech, speech_calls
 from maeum.process.cores import one_blas_thread
 from maeum.process.memory import keep_freed_memory
 from maeum.stages import Failure, SpeechItem, Transcript
-from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
+from runners.base import DEADLINE_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
 from runners.lifecycle import load_or_stop
 
 _CALLS = speech_calls(SETTINGS, SETTINGS.device)
@@ -23,7 +23,7 @@ class SpeechRunner:
         one_blas_thread()
         self._worker = BatchWorker("speech", load_or_stop(load_speech).transcribe)
 
-    @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.speech_batch), max_latency_ms=MAX_LATENCY_MS)
+    @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.speech_batch), max_latency_ms=DEADLINE_MS)
     def run(self, items: list[SpeechItem]) -> list[Transcript | Failure]:
         """Transcribe 16 kHz mono PCM16 recordings; same length and order."""
         return self._worker.run(items)

@@ -6,7 +6,7 @@ import bentoml
 
 from maeum.assembly import load_text
 from maeum.stages import Failure, Probabilities
-from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
+from runners.base import DEADLINE_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
 from runners.lifecycle import load_or_stop
 
 
@@ -17,7 +17,7 @@ class TextRunner:
     def __init__(self) -> None:
         self._worker = BatchWorker("text", load_or_stop(load_text).classify)
 
-    @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.text_batch), max_latency_ms=MAX_LATENCY_MS)
+    @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.text_batch), max_latency_ms=DEADLINE_MS)
     def run(self, items: list[str]) -> list[Probabilities | Failure]:
         """Classify sentences; same length and order."""
         return self._worker.run(items)

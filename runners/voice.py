@@ -12,7 +12,7 @@ from maeum.assembly import load_voice
 from maeum.audio.mfcc import N_MFCC
 from maeum.features import N_FRAMES
 from maeum.stages import Failure, Probabilities
-from runners.base import MAX_LATENCY_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
+from runners.base import DEADLINE_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
 from runners.lifecycle import load_or_stop
 
 
@@ -26,7 +26,7 @@ class VoiceRunner:
         torch.set_num_threads(1)  # for so small a network more would wait for each other, and for the other runners'
         self._worker = BatchWorker("voice", load_or_stop(load_voice).classify)
 
-    @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.voice_batch), max_latency_ms=MAX_LATENCY_MS)
+    @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.voice_batch), max_latency_ms=DEADLINE_MS)
     def run(
         self, items: Annotated[np.ndarray, DType("float32"), Shape((-1, N_FRAMES, N_MFCC))]
     ) -> list[Probabilities | Failure]:

@@ -21,6 +21,7 @@ SUFFIXES = frozenset(
 _BOM = "\ufeff"  # without it a spreadsheet takes Korean for something else
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for one
 _PRIVATE = 0o600
+_LONGEST_CELL = 2**31 - 1  # characters; Python's own limit is the transcript of a few hours
 
 
 def find_recordings(paths: Sequence[str]) -> list[str]:
@@ -127,6 +128,7 @@ class _Csv:
             "summary", "warnings",
         ]  # fmt: skip
         self.head = _BOM + _row(self._columns)
+        csv.field_size_limit(_LONGEST_CELL)
 
     def key(self, name: str) -> str:
         return str(_cell(name))

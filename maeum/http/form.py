@@ -18,9 +18,9 @@ _MAX_BASELINE_BYTES = 16 * 1024
 # Room for boundaries, headers and the small fields around the file.
 _ENVELOPE_BYTES = 64 * 1024
 # Longer than a phone takes from one cell to the next, and slower than any. A half-sent upload holds a place that others
-# wait for: a byte now and then must not keep it.
+# wait for: it must not be cheap to keep.
 _IDLE_TIMEOUT_S = 30.0
-_IDLE_BYTES = 4 * 1024
+_IDLE_BYTES = 64 * 1024
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
@@ -81,7 +81,7 @@ async def read_form(
     Raises:
         NoFile: no multipart form, or no file in its field `file`.
         UploadTooLarge: more bytes than allowed, announced or sent.
-        UploadTimeout: 30 s went by without 4 KB, or the end.
+        UploadTimeout: 30 s went by without 64 KB, or the end.
         MalformedForm: the body is no valid multipart form, or breaks off.
         InvalidField: `summary` is no truth value, or a text field other than `baseline` came as a file.
     """

@@ -19,8 +19,8 @@ _SUMMARY = {"type": "boolean", "default": True, "description": "Whether to write
 _VOICE_POOLING = {
     "type": "string",
     "enum": ["first", "windows"],
-    "default": "first",
-    "description": "What the voice is read from: the first 3.2 s, or every 3.2 s that hold speech.",
+    "description": "What the voice is read from: the first 3.2 s, or every 3.2 s that hold speech. Without it, what "
+    "the server is set to: `first`, where nobody changed that.",
 }
 _BASELINE = {
     "type": "string",

@@ -24,7 +24,7 @@ from maeum.stages import Failure
 
 def test_only_we_refuse_who_waits_too_long() -> None:
     """BentoML's dispatcher would refuse parts of a call that it split itself, while nobody else is served."""
-    command = [sys.executable, "-c", "from runners.base import MAX_LATENCY_MS; print(MAX_LATENCY_MS)"]
+    command = [sys.executable, "-c", "from runners.base import DEADLINE_MS; print(DEADLINE_MS)"]
     environment = {**os.environ, "MAEUM_MAX_LATENCY_MS": "500", "MAEUM_REQUEST_TIMEOUT_S": "90"}
     assert subprocess.check_output(command, cwd=PROJECT_DIR, env=environment, text=True).split()[-1] == "90000"
 
@@ -70,9 +70,22 @@ def test_every_call_gets_its_own_results_in_order(calls: list[list[int]], max_we
         return await asyncio.gather(*(stage.run(call) for call in calls))
 
     assert asyncio.run(main()) == [[2 * number for number in call] for call in calls]
-    assert [number for batch in model.batches for number in batch] == [number for call in calls for number in call]
-    longest = max(map(len, calls), default=0)
-    assert all(len(batch) <= max(max_weight, longest) for batch in model.batches)
+    asked = [number for call in calls for number in call]
+    assert sorted(number for batch in model.batches for number in batch) == sorted(asked)
+    assert all(len(batch) <= max_weight for batch in model.batches)
+
+
+def test_a_large_call_goes_in_parts_and_others_in_between() -> None:
+    model = Model()
+
+    async def main() -> None:
+        stage = stage_of(model, 4)
+        large, small = await asyncio.gather(stage.run([14] * 8), stage.run([15]))
+        assert large == [28] * 8
+        assert small == [30]
+
+    asyncio.run(main())
+    assert model.batches == [[14] * 4, [15], [14] * 4]
 
 
 def test_calls_of_one_turn_and_those_that_wait_go_together() -> None:

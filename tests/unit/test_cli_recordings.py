@@ -102,6 +102,15 @@ def test_what_has_an_analysis_is_known_the_next_time(tmp_path: Path, file: str) 
 
 
 @pytest.mark.parametrize("file", ["all.jsonl", "all.csv"])
+def test_the_transcript_of_a_day_is_read_again(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    with results(path) as first:
+        first.write("a.wav", analysis("하루 종일 말했다. " * 60_000))
+    with results(path) as second:
+        assert second.has("a.wav")
+
+
+@pytest.mark.parametrize("file", ["all.jsonl", "all.csv"])
 def test_a_file_that_was_cut_off_anywhere_is_gone_on_with(tmp_path: Path, file: str) -> None:
     path = tmp_path / file
     with results(path) as out:

@@ -159,13 +159,23 @@ def test_a_client_that_leaves_is_a_broken_upload(sent: bytes) -> None:
 
 @pytest.mark.parametrize(("pause_s", "code"), [(29, "ok"), (31, "upload_timeout")])
 def test_an_upload_may_take_long_but_not_stop(pause_s: float, code: str) -> None:
-    body = part('name="file"; filename="a.wav"', bytes(50_000)) + END
+    body, size = part('name="file"; filename="a.wav"', bytes(290_000)) + END, 70_000
     messages = [
-        {"type": "http.request", "body": body[at : at + 5_000], "more_body": True} for at in range(0, len(body), 5_000)
+        {"type": "http.request", "body": body[at : at + size], "more_body": True} for at in range(0, len(body), size)
     ]
     messages[-1]["more_body"] = False
     result, _ = read(messages, pause_s=pause_s)
     assert code_of(result) == code
+
+
+def test_a_trickle_does_not_keep_an_upload_alive() -> None:
+    """As many of those as there are places would keep everybody else out."""
+    body = part('name="file"; filename="a.wav"', bytes(290_000)) + END
+    messages = [
+        {"type": "http.request", "body": body[at : at + 5_000], "more_body": True} for at in range(0, len(body), 5_000)
+    ]
+    result, taken = read(messages, pause_s=14)
+    assert (code_of(result), taken) == ("upload_timeout", 3)
 
 
 def test_a_byte_now_and_then_does_not_keep_an_upload_alive() -> None:
@@ -199,7 +209,7 @@ def test_who_counts_the_bytes_may_refuse_more() -> None:
 
 def test_empty_messages_do_not_keep_an_upload_alive() -> None:
     empty = {"type": "http.request", "body": b"", "more_body": True}
-    start = part('name="file"; filename="a.wav"', bytes(5_000))
+    start = part('name="file"; filename="a.wav"', bytes(70_000))
     result, taken = read([{"type": "http.request", "body": start, "more_body": True}] + [empty] * 9, pause_s=14)
     assert isinstance(result, MaeumError)
     assert (result.code, result.status, taken) == ("upload_timeout", 408, 4)
