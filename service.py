@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from maeum.assembly import build_pipeline, device_of_ctranslate2, speech_calls
+from maeum.audio.features import N_FRAMES
 from maeum.audio.mfcc import N_MFCC
 from maeum.batching import batching_stages
 from maeum.errors import (
@@ -35,7 +36,6 @@ from maeum.errors import (
     StageOverloaded,
     StageTimeout,
 )
-from maeum.features import N_FRAMES
 from maeum.http import openapi, web
 from maeum.http.form import largest_upload, read_form
 from maeum.pipeline import Analysis

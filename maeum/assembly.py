@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from maeum.audio.features import Baselines, VoicePooling
 from maeum.calibration import Calibration
 from maeum.evidence import read_low_confidence
-from maeum.features import Baselines, VoicePooling
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
 from maeum.models import ModelFolder, resolve

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maeum.audio.decoders import decode_upload
+from maeum.audio.decoding import Waveform
+from maeum.audio.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.calibration import Calibration, combine
-from maeum.decoding import Waveform
 from maeum.errors import UnsupportedLanguage
 from maeum.evidence import LOW_CONFIDENCE, warnings
-from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.fusion import Fusion, Vector
 from maeum.pieces import transcribe
 from maeum.room import SoundRoom

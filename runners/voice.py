@@ -9,8 +9,8 @@ import numpy as np
 from bentoml.validators import DType, Shape
 
 from maeum.assembly import load_voice
+from maeum.audio.features import N_FRAMES
 from maeum.audio.mfcc import N_MFCC
-from maeum.features import N_FRAMES
 from maeum.stages import Failure, Probabilities
 from runners.base import DEADLINE_MS, SERVICE_OPTIONS, SETTINGS, BatchWorker, at_least_two
 from runners.lifecycle import load_or_stop

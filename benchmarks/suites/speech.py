@@ -15,8 +15,8 @@ from benchmarks.apart import OriginalApart, original_apart
 from benchmarks.measure import SETTLE_S, Figure, alternate, ratio, seconds
 from benchmarks.suite import Run, Suite
 from maeum.assembly import load_speech
+from maeum.audio.decoding import Waveform
 from maeum.audio.resampling import SAMPLE_RATE_HZ
-from maeum.decoding import Waveform
 from maeum.engines.speech import SpeechEngine
 from maeum.process.memory import keep_freed_memory
 from maeum.stages import SpeechItem, Transcript

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar
 
+from maeum.audio.decoding import Waveform, decode_here, decode_with_ffmpeg
 from maeum.audio.ffmpeg_process import threads
-from maeum.decoding import Waveform, decode_here, decode_with_ffmpeg
 from maeum.room import Room, SoundRoom
 
 Decoded = TypeVar("Decoded", bound=Waveform | None)
 
 
 async def decode_upload(data: bytes, max_duration_s: float, room: SoundRoom) -> Waveform:
-    """Decode a file as `maeum.decoding.decode` does; files that hold FFmpeg up hold up none that need no FFmpeg.
+    """Decode a file as `maeum.audio.decoding.decode` does; files that hold FFmpeg up hold up none that need no FFmpeg.
 
     Returns:
         The sound, whose bytes are taken from `room.sound`; the caller gives them back.

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from maeum.audio.decoding import Waveform
 from maeum.audio.resampling import SAMPLE_RATE_HZ
-from maeum.decoding import Waveform
 
 N_MFCC = 13
 HOP_LENGTH = 512

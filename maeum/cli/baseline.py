@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
+from maeum.audio.decoding import Waveform, decode
+from maeum.audio.features import Baseline
 from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.cli.terminal import printable
-from maeum.decoding import Waveform, decode
 from maeum.errors import InvalidField, MaeumError
-from maeum.features import Baseline
 from maeum.local import read_upload
 from maeum.settings import get_settings
 

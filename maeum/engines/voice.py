@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from maeum.audio.features import N_FRAMES
 from maeum.audio.mfcc import N_MFCC
 from maeum.engines.voice_network import VoiceNetwork
 from maeum.errors import ModelInvalid, ModelMissing
-from maeum.features import N_FRAMES
 from maeum.labels import read_voice_labels
 from maeum.stages import Failure, Probabilities
 

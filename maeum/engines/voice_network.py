@@ -4,10 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-N_COEFFICIENTS = 13
-"""MFCCs per frame."""
-N_FRAMES = 100
-"""Frames per window: 3.2 s at 16 kHz with a hop of 512 samples."""
+from maeum.audio.mfcc import N_MFCC
 
 
 class VoiceNetwork(nn.Module):
@@ -23,7 +20,7 @@ class VoiceNetwork(nn.Module):
             n_labels: number of emotions, the length of `labels.json`.
         """
         super().__init__()
-        self.conv1 = nn.Conv1d(N_COEFFICIENTS, 64, kernel_size=5, padding="same")
+        self.conv1 = nn.Conv1d(N_MFCC, 64, kernel_size=5, padding="same")
         self.bn1 = nn.BatchNorm1d(64)
         self.conv2 = nn.Conv1d(64, 128, kernel_size=3, padding="same")
         self.bn2 = nn.BatchNorm1d(128)

@@ -8,9 +8,9 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from maeum.audio.features import Gender
 from maeum.errors import InvalidField, InvalidManifest
 from maeum.evaluation.spaces import label_spaces
-from maeum.features import Gender
 from maeum.fusion import Fusion
 from maeum.speech_languages import parse_language
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 from tqdm import tqdm
 
-from maeum.decoding import decode
+from maeum.audio.decoding import decode
 from maeum.engines.speech import SpeechEngine
 from maeum.evaluation.transcripts import character_error_rate
 from maeum.evidence import confidence, syllables_per_second

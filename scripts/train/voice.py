@@ -30,7 +30,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 from voice_data import GENDERS, LABELS, N_HEARD, TRAINED, Clip, Draw, Floats, baselines, draw_clips, fit, read_clips
 
-from maeum.engines.voice_network import N_COEFFICIENTS, N_FRAMES, VoiceNetwork
+from maeum.audio.features import N_FRAMES
+from maeum.audio.mfcc import N_MFCC
+from maeum.engines.voice_network import VoiceNetwork
 
 GAIN_STEP = float(np.sqrt(128.0))
 """How far one decibel moves the first MFCC: the orthonormal DCT over 128 mel bands."""
@@ -67,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def normalised(frames: list[Floats], genders: list[str], stats: dict[str, tuple[Floats, Floats]]) -> Tensor:
     """Windows as the network reads them: (n, 13, 100)."""
-    windows = torch.empty(len(frames), N_COEFFICIENTS, N_FRAMES)
+    windows = torch.empty(len(frames), N_MFCC, N_FRAMES)
     for index, gender in enumerate(genders):
         mean, std = stats[gender]
         windows[index] = torch.from_numpy(((fit(frames[index], N_FRAMES) - mean) / (std + 1e-8)).T)
@@ -76,7 +78,7 @@ def normalised(frames: list[Floats], genders: list[str], stats: dict[str, tuple[
 
 def inference_windows(clips: list[Clip], stats: dict[str, tuple[Floats, Floats]], gain_db: float = 0.0) -> Tensor:
     """Windows exactly as inference makes them, or of the same clips played louder: (n_clips, 13, 100)."""
-    louder = np.zeros(N_COEFFICIENTS, dtype=np.float32)
+    louder = np.zeros(N_MFCC, dtype=np.float32)
     louder[0] = GAIN_STEP * gain_db
     return normalised([clip.mfccs + louder for clip in clips], [clip.gender for clip in clips], stats)
 

@@ -10,6 +10,8 @@ import soundfile
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from maeum.audio.mfcc import N_MFCC
+
 Floats = NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 16_000
@@ -23,10 +25,10 @@ LETTERS = {"W": "ANGRY", "T": "SAD", "E": "DISGUST", "F": "HAPPY", "A": "FEAR", 
 NEUTRAL = TRAINED.index("NEUTRAL")
 N_HEARD = 5
 """Emotions of `LABELS` that EmoDB has: the first five."""
-N_MELS, N_COEFFICIENTS = 128, 13
-COSINES = scipy.fft.dct(np.eye(N_MELS), axis=0, norm="ortho")[:N_COEFFICIENTS]
+N_MELS = 128
+COSINES = scipy.fft.dct(np.eye(N_MELS), axis=0, norm="ortho")[:N_MFCC]
 """From decibels in mel bands to MFCCs, shape (13, 128)."""
-SHIFT = (20.0 / np.arange(1, N_COEFFICIENTS + 1) ** 0.6).astype(np.float32)
+SHIFT = (20.0 / np.arange(1, N_MFCC + 1) ** 0.6).astype(np.float32)
 """How far another voice or microphone moves each coefficient, about the deviation of the baselines."""
 
 
@@ -163,7 +165,7 @@ def statistics(frames: Floats) -> Floats:
             *(mean, frames.std(axis=0), np.percentile(frames, (5, 25, 50, 75, 95), axis=0).ravel()),
             *(steps.std(axis=0), np.abs(steps).mean(axis=0), [len(frames)]),
             *(loud.mean(axis=0), loud.std(axis=0), quiet.mean(axis=0), loud.mean(axis=0) - quiet.mean(axis=0)),
-            *(correlations[np.triu_indices(N_COEFFICIENTS, 1)], slow.std(axis=0), (scores**3).mean(axis=0)),
+            *(correlations[np.triu_indices(N_MFCC, 1)], slow.std(axis=0), (scores**3).mean(axis=0)),
             *((scores[2:] * scores[:-2]).mean(axis=0), (scores[5:] * scores[:-5]).mean(axis=0)),
         ]
     ).astype(np.float32)
@@ -198,6 +200,6 @@ def draw_clips(
                 other = change(others[rng.integers(len(others))], cosines, tempo, n_frames, rng)
                 cut, begin = rng.integers(10, len(frames) - 8), rng.integers(0, len(other) - 10)
                 frames = np.concatenate([frames[:cut], other[begin:]])[:n_frames]
-            frames = frames + SHIFT * rng.standard_normal(N_COEFFICIENTS, dtype=np.float32)
+            frames = frames + SHIFT * rng.standard_normal(N_MFCC, dtype=np.float32)
             drawn.append(Draw(index, frames, statistics(frames)))
     return drawn

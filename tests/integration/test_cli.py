@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maeum.audio.decoding import decode
 from maeum.audio.mfcc import mfcc
 from maeum.cli import main
-from maeum.decoding import decode
 from maeum.errors import ModelMissing
 from maeum.fusion import EN_LABELS, KO_LABELS
 from maeum.schemas import AnalysisBody

@@ -11,7 +11,7 @@ from tests.conftest import Clip
 _SECOND_BATCH = """
 import resource, sys
 from maeum.assembly import load_speech
-from maeum.decoding import decode
+from maeum.audio.decoding import decode
 from maeum.process.memory import keep_freed_memory
 from maeum.settings import Settings
 from maeum.stages import SpeechItem
@@ -42,7 +42,7 @@ _FREED = """
 import io, sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy, psutil, soundfile
-from maeum.decoding import decode
+from maeum.audio.decoding import decode
 from maeum.process.memory import give_back_large_memory
 
 if sys.argv[1] == "give back":

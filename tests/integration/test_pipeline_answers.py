@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from maeum.audio.features import Gender, VoicePooling
 from maeum.errors import AudioTooLong, EmptyAudio, InvalidField, MaeumError, UndecodableAudio, UnsupportedLanguage
-from maeum.features import Gender, VoicePooling
 from maeum.models import resolve
 from maeum.pipeline import Analysis, Options, Pipeline
 from maeum.settings import Settings

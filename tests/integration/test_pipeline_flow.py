@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from maeum.audio.decoding import Waveform, decode, decode_here
+from maeum.audio.features import VoicePooling
 from maeum.audio.mfcc import mfcc
-from maeum.decoding import Waveform, decode, decode_here
-from maeum.features import VoicePooling
 from maeum.pipeline import Analysis, Options, Pipeline
 from maeum.room import Room, SoundRoom
 from maeum.stages import Failure, Probabilities, Segment, SpeechItem, Transcript

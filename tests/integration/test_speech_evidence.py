@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from maeum.assembly import load_speech
-from maeum.decoding import Waveform, decode
+from maeum.audio.decoding import Waveform, decode
 from maeum.engines.speech import SpeechEngine
 from maeum.evidence import confidence, read_low_confidence, warnings
 from maeum.settings import PROJECT_DIR, Settings

@@ -8,8 +8,8 @@ from faster_whisper.vad import VadOptions, get_speech_timestamps, get_vad_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maeum.audio.decoding import decode
 from maeum.audio.resampling import SAMPLE_RATE_HZ
-from maeum.decoding import decode
 from maeum.engines.vad import FRAME, speech_chunks, speech_probabilities, to_float
 from tests.conftest import Clip
 

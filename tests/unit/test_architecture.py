@@ -68,7 +68,7 @@ def test_only_settings_reads_the_environment(path: Path) -> None:
         assert reads_environment(path) == []
 
 
-@pytest.mark.parametrize("step", ["decoding", "features", "sentences", "fusion"])
+@pytest.mark.parametrize("step", ["audio/decoding", "audio/features", "audio/mfcc", "sentences", "fusion"])
 def test_domain_steps_know_no_clock_no_network_and_no_engine(step: str) -> None:
     forbidden = {"time", "datetime", "random", "socket", "httpx", "asyncio", "openai", "starlette", "torch"}
     assert not imported(PROJECT_DIR / "maeum" / f"{step}.py") & forbidden

@@ -20,7 +20,7 @@ from benchmarks.load import Load, closed_loop, even_arrivals, ideal_latencies, r
 from benchmarks.measure import Figure, alternate, difference, percentile, ratio
 from benchmarks.server import Server, cpu_seconds
 from benchmarks.suites import SUITES
-from maeum.decoding import decode, decode_here
+from maeum.audio.decoding import decode, decode_here
 from maeum.settings import PROJECT_DIR
 
 

@@ -19,12 +19,12 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from maeum import __version__
+from maeum.audio.features import Baseline, Baselines
 from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.cli import main
 from maeum.cli.analyze import analyze_files
 from maeum.cli.cards import print_card
 from maeum.cli.terminal import printable
-from maeum.features import Baseline, Baselines
 from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection
 from maeum.local import FILES_IN_FLIGHT
 from maeum.pipeline import Pipeline

@@ -18,8 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import maeum.audio.ffmpeg
+from maeum.audio.decoding import decode
 from maeum.audio.resampling import SAMPLE_RATE_HZ
-from maeum.decoding import decode
 from maeum.errors import AudioTooLong, EmptyAudio, UndecodableAudio
 from tests.audio_files import encode_with_ffmpeg, sound, write
 

@@ -12,8 +12,8 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from maeum.audio.decoding import Waveform, decode
 from maeum.audio.resampling import SAMPLE_RATE_HZ
-from maeum.decoding import Waveform, decode
 from maeum.errors import UndecodableAudio
 from tests.audio_files import Samples, encode_with_ffmpeg, in_matroska, sound, write
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from maeum.decoding import decode
+from maeum.audio.decoding import decode
 from maeum.errors import AudioTooLong, UndecodableAudio
 from tests.audio_files import encode_with_ffmpeg, in_matroska, sound, write
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from maeum.decoding import Waveform
+from maeum.audio.decoding import Waveform
+from maeum.audio.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from maeum.errors import InvalidField, ModelInvalid, ModelMissing
-from maeum.features import Baseline, Baselines, Gender, VoicePooling, voice_deltas, windows_with_speech
 from tests.unit.test_mfcc import expected_mfcc, noise
 
 BASELINE = Baseline(np.linspace(-200, 20, 13, dtype=np.float32), np.linspace(90, 8, 13, dtype=np.float32))

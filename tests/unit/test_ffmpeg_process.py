@@ -20,9 +20,9 @@ import pytest
 
 from maeum.audio import ffmpeg_process
 from maeum.audio.decoders import decode_upload
+from maeum.audio.decoding import Waveform
 from maeum.audio.ffmpeg_process import decode_apart
 from maeum.audio.resampling import SAMPLE_RATE_HZ
-from maeum.decoding import Waveform
 from maeum.errors import AudioTooLong, UndecodableAudio
 from maeum.room import Room, SoundRoom
 from maeum.settings import PROJECT_DIR

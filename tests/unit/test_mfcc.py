@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from maeum.audio.decoding import Waveform, decode
 from maeum.audio.mfcc import mfcc
-from maeum.decoding import Waveform, decode
 from tests.conftest import Clip
 
 Samples = NDArray[np.float32]

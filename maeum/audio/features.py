@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maeum.audio.decoding import Waveform
 from maeum.audio.mfcc import HOP_LENGTH, N_MFCC, mfcc
 from maeum.audio.resampling import SAMPLE_RATE_HZ
-from maeum.decoding import Waveform
 from maeum.errors import InvalidField, ModelInvalid, ModelMissing
 
 N_FRAMES = 100
+"""Frames per window: 3.2 s at 16 kHz with a hop of 512 samples."""
 _EPSILON = 1e-8  # the original's guard against a deviation of 0
 _WINDOW_S = N_FRAMES * HOP_LENGTH / SAMPLE_RATE_HZ
 _MAX_COEFFICIENT = 10_000.0  # MFCCs of full-scale audio stay under 2,000
