@@ -101,6 +101,8 @@ class Maeum:
         text = RunnerCalls("text", self.text)
         voice = RunnerCalls("voice", self.voice)
         self._runners = (speech, text, voice)
+        # The way of a stage's items to their model: Pipeline → BatchingStage, which merges what waits → RunnerCalls, to
+        # the other process → BentoML → the runner's BatchWorker, on a thread → the engine.
         n_speech_calls = speech_calls(SETTINGS, device_of_ctranslate2(SETTINGS))
         stages = batching_stages(speech, text, voice, SETTINGS, n_speech_calls)
         with loading():

@@ -20,7 +20,7 @@ from torch import Tensor
 Wave = NDArray[np.float32]
 WINDOW_S = 30.0
 MAX_TOKENS = 440
-STOPPED_SHARE = 0.25  # of the windows under 30 s: recordings that stop in mid-sentence
+STOPPED_SHARE = 0.15  # of the windows under 30 s: recordings that stop in mid-sentence
 IGNORED = -100
 JAMO = " ,.?!" + "".join(map(chr, (*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3))))
 
