@@ -50,7 +50,8 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
     """Whether the evidence speaks against a segment having been said.
 
     Whisper's own rule, no speech and unlikely words, is one case; what is unlikely was measured for some models. Text
-    that repeats itself, or more syllables than anybody could say in the speech that there was, count as unlikely too.
+    that repeats itself, more syllables than anybody could say in the speech that there was, and a lone one, which any
+    noise resembles, count as unlikely too.
     One such doubt is enough for a phrase that Whisper is known to invent.
 
     Args:
@@ -58,12 +59,14 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
         syllables_per_s: of the window that it belongs to, over all that the voice activity detection took for speech.
         low_confidence: `confidence` under which transcripts of this model are mostly wrong.
     """
+    letters = _letters(segment.text)
     unlikely = (
         math.exp(segment.avg_logprob) <= low_confidence
+        or len(letters) <= 1
         or segment.compression_ratio > COMPRESSION_RATIO
         or syllables_per_s > MAX_SYLLABLES_PER_S
     )
-    if _only_known_phrases(_letters(segment.text)):
+    if _only_known_phrases(letters):
         return unlikely or segment.no_speech_prob > KNOWN_PHRASE_NO_SPEECH_PROB
     return unlikely and segment.no_speech_prob > NO_SPEECH_PROB
 

@@ -145,3 +145,9 @@ def test_thresholds_that_make_no_sense_are_refused(tmp_path: Path, content: str)
 def test_a_known_phrase_in_a_loop_is_seen_through_in_little_time(loop: str, end: str) -> None:
     """Whisper fills a whole window with one; a pattern of repeated phrases would take hours for it."""
     assert is_invented(segment(loop * 60 + end, no_speech=0.5), 5.0) is (end == "")
+
+
+def test_a_lone_syllable_counts_only_where_the_model_hears_speech() -> None:
+    assert not is_invented(segment("네.", logprob=-0.3, no_speech=0.5), 2.0)
+    assert is_invented(segment("아,", logprob=-0.3, no_speech=0.9), 2.0)
+    assert not is_invented(segment("아니,", logprob=-0.3, no_speech=0.9), 4.0)
