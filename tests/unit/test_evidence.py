@@ -67,10 +67,10 @@ def test_other_words_need_silence_and_a_doubt(text: str, evidence: dict[str, flo
 
 
 def test_what_is_unlikely_of_a_model_that_was_measured_is_its_own() -> None:
-    doubtful = segment("아,", logprob=-0.66, no_speech=0.94)
+    doubtful = segment("아니,", logprob=-0.66, no_speech=0.94)
     assert is_invented(doubtful, 2.0, low_confidence=0.66)
     assert not is_invented(doubtful, 2.0)
-    assert not is_invented(segment("아,", logprob=-0.66, no_speech=0.5), 2.0, low_confidence=0.66)
+    assert not is_invented(segment("아니,", logprob=-0.66, no_speech=0.5), 2.0, low_confidence=0.66)
     assert not is_invented(doubtful, 2.0, low_confidence=0.0)
 
 
