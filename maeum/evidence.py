@@ -50,9 +50,9 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
     """Whether the evidence speaks against a segment having been said.
 
     Whisper's own rule, no speech and unlikely words, is one case; what is unlikely was measured for some models. Text
-    that repeats itself, more syllables than anybody could say in the speech that there was, and a lone one, which any
-    noise resembles, count as unlikely too.
-    One such doubt is enough for a phrase that Whisper is known to invent.
+    that repeats itself, more syllables than anybody could say in the speech that there was, and a single syllable,
+    which many a noise resembles, count as unlikely too. One such doubt is enough for a phrase that Whisper is known to
+    invent.
 
     Args:
         segment: with the decoder's evidence.
