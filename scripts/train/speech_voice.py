@@ -13,7 +13,7 @@ import re
 import subprocess
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,33 +172,53 @@ def speak(engine: Espeak, text: str, rng: random.Random, variants: list[str]) ->
     pcm, words = engine.say(text, variant, rate, pitch, pitch_range)
     speed = 1.0 if plain else rng.uniform(0.9, 1.1)  # resampled: shifts the formants as another head would
     wave = soxr.resample(pcm.astype(np.float32), engine.sample_rate_hz * speed, SAMPLE_RATE_HZ, quality="MQ")
-    peak = float(np.abs(wave).max()) if len(wave) else 0.0
-    if peak < 300:
+    found = trim(wave, 0.005, 300.0)
+    if found is None:
         return None
-    loud = np.flatnonzero(np.abs(wave) > 0.005 * peak)
-    first, last = max(0, int(loud[0]) - 160), min(len(wave), int(loud[-1]) + 320)
-    if last - first > 12 * SAMPLE_RATE_HZ:
-        return None
-    offset_s, end_s = first / SAMPLE_RATE_HZ, (last - first) / SAMPLE_RATE_HZ
+    scaled, first = found
+    offset_s, end_s = first / SAMPLE_RATE_HZ, len(scaled) / SAMPLE_RATE_HZ
     heard = [(index, max(0.0, time / speed - offset_s)) for index, time in words]
-    scaled = np.clip(wave[first:last] * (24000 / peak), -32767, 32767).astype(np.int16)
     return Utterance(text, scaled, character_times(text, heard, end_s))
 
 
+def trim(wave: NDArray[np.float32], floor: float, least_peak: float) -> tuple[NDArray[np.int16], int] | None:
+    """Speech at one loudness without the silence at its ends, and the sample where it began.
+
+    Args:
+        wave: any scale.
+        floor: share of the peak under which the ends are silent.
+        least_peak: under which nothing is heard.
+
+    Returns:
+        None if nothing is heard, or for more than 12 s.
+    """
+    peak = float(np.abs(wave).max()) if len(wave) else 0.0
+    if not np.isfinite(peak) or peak < least_peak:
+        return None
+    loud = np.flatnonzero(np.abs(wave) > floor * peak)
+    first, last = max(0, int(loud[0]) - 160), min(len(wave), int(loud[-1]) + 320)
+    if last - first > 12 * SAMPLE_RATE_HZ:
+        return None
+    return np.clip(wave[first:last] * (24000 / peak), -32767, 32767).astype(np.int16), first
+
+
+def write_shard(stem: Path, utterances: Sequence[Utterance]) -> None:
+    """Write `stem`.pcm (int16) and then `stem`.json (text, samples, character times)."""
+    np.concatenate([one.pcm for one in utterances]).tofile(stem.with_suffix(".pcm"))
+    meta = [[one.text, len(one.pcm), [round(time, 3) for time in one.starts_s]] for one in utterances]
+    stem.with_suffix(".tmp").write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
+    stem.with_suffix(".tmp").rename(stem.with_suffix(".json"))  # last, so that a shard is seen only when complete
+
+
 def speak_shard(index: int, sentences: list[str], seed: str, folder: Path, variants: list[str], engine: Espeak) -> None:
-    """Write shard ``index``: ``NNNNN.pcm`` (int16) and then ``NNNNN.json`` (text, samples, character times)."""
+    """Write shard ``index``."""
     rng = random.Random(seed)
-    start = index * SHARD_SENTENCES
-    meta, chunks = [], []
-    for position in range(start, start + SHARD_SENTENCES):
-        spoken = speak(engine, sentences[position % len(sentences)], rng, variants)
-        if spoken is not None:
-            chunks.append(spoken.pcm)
-            meta.append([spoken.text, len(spoken.pcm), [round(time, 3) for time in spoken.starts_s]])
-    np.concatenate(chunks).tofile(folder / f"{index:05d}.pcm")
-    temporary = folder / f"{index:05d}.tmp"
-    temporary.write_text(json.dumps(meta, ensure_ascii=False), encoding="utf-8")
-    temporary.rename(folder / f"{index:05d}.json")  # last, so that a shard is seen only when complete
+    some = (
+        sentences[position % len(sentences)]
+        for position in range(index * SHARD_SENTENCES, (index + 1) * SHARD_SENTENCES)
+    )
+    spoken = [utterance for text in some if (utterance := speak(engine, text, rng, variants)) is not None]
+    write_shard(folder / f"{index:05d}", spoken)
 
 
 def speak_shards(sentences: list[str], seed: int, folder: Path, n_shards: int, attempt: int = 0) -> None:
@@ -244,26 +264,32 @@ class Speaking(threading.Thread):
 
 
 class Pool:
-    """Utterances of all shards written so far, memory-mapped."""
+    """Utterances of all shards written so far, memory-mapped.
 
-    def __init__(self, folder: Path) -> None:
-        """Start empty; ``refresh`` finds the shards."""
-        self._folder = folder
-        self._seen: set[str] = set()
-        self._items: list[tuple[str, NDArray[np.int16], list[float]]] = []
+    Args:
+        folders: where shards are written.
+        shares: how often an utterance of each folder is drawn.
+    """
+
+    def __init__(self, folders: Sequence[Path], shares: Sequence[float] = (1.0,)) -> None:
+        self._shares = shares
+        self._folders: list[tuple[Path, set[str], list[tuple[str, NDArray[np.int16], list[float]]]]]
+        self._folders = [(folder, set(), []) for folder in folders]
 
     def refresh(self) -> int:
         """Take in new shards; returns how many utterances there are."""
-        for path in sorted(self._folder.glob("*.json")):
-            if path.name not in self._seen:
-                self._seen.add(path.name)
-                pcm = np.memmap(path.with_suffix(".pcm"), np.int16, "r")
-                self._items.extend(_split(json.loads(path.read_text(encoding="utf-8")), pcm))
-        return len(self._items)
+        for folder, seen, items in self._folders:
+            for path in sorted(folder.glob("*.json")):
+                if path.name not in seen:
+                    seen.add(path.name)
+                    pcm = np.memmap(path.with_suffix(".pcm"), np.int16, "r")
+                    items.extend(_split(json.loads(path.read_text(encoding="utf-8")), pcm))
+        return sum(len(items) for _, _, items in self._folders)
 
     def draw(self, rng: random.Random) -> Utterance:
         """A random utterance."""
-        return Utterance(*rng.choice(self._items))
+        (_, _, items) = rng.choices(self._folders, self._shares)[0]
+        return Utterance(*rng.choice(items))
 
 
 def _split(

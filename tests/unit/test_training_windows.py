@@ -32,7 +32,7 @@ def builder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> B
     pcm.tofile(folder / "one.pcm")
     times = np.linspace(0.0, 2.0, len(TEXT) + 1).tolist()
     (folder / "one.json").write_text(json.dumps([[TEXT, len(pcm), times]]), encoding="utf-8")
-    pool = Pool(folder)
+    pool = Pool([folder])
     pool.refresh()
     return Builder(pool, NoiseBank(0, per_kind=1), tokenizer)
 
