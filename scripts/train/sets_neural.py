@@ -1,7 +1,7 @@
 """Make the test set `neural`: sentences not trained on, in four of Kokoro's voices that were not trained on.
 
-pip install -r scripts/train/requirements.txt
-python scripts/train/sets_neural.py --data DIR [--out build/sets] [--work build/speech] [--sentences N]
+    pip install -r scripts/train/requirements.txt
+    python scripts/train/sets_neural.py --data DIR [--out build/sets] [--work build/speech] [--sentences N]
 """
 
 import argparse

