@@ -2,6 +2,8 @@
 
     pip install -r scripts/train/requirements.txt
     python scripts/train/sets_neural.py --data DIR [--out build/sets] [--work build/speech] [--sentences N]
+
+The voices come with npm's packages, which are kept in the work folder.
 """
 
 import argparse
