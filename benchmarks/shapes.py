@@ -36,9 +36,9 @@ DECODED_TOKENS = 48
 # One less than the multilingual vocabulary: from 51,865 on, CTranslate2 wants language tokens.
 _VOCABULARY = 51_864
 _SPEECH_SHAPES = {
-    "tiny": Shape(_VOCABULARY, 384, 4, 4, 1536, 1536),
-    "base": Shape(_VOCABULARY, 512, 6, 6, 2048, 2048),
-    "small": Shape(_VOCABULARY, 768, 12, 12, 3072, 3072),
+    "tiny": Shape(_VOCABULARY, 384, (1536,) * 4, (1536,) * 4),
+    "base": Shape(_VOCABULARY, 512, (2048,) * 6, (2048,) * 6),
+    "small": Shape(_VOCABULARY, 768, (3072,) * 12, (3072,) * 12),
 }
 _EMBEDDED = PROJECT_DIR / "models" / "embedded"
 

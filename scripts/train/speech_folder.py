@@ -22,7 +22,7 @@ def write_folder(model: Whisper, tokenizer: Tokenizer, folder: Path, languages: 
     """
     shape = model.shape
     heads = shape.width // HEAD_SIZE
-    spec = WhisperSpec(shape.encoder_layers, heads, shape.decoder_layers, heads)
+    spec = WhisperSpec(len(shape.encoder_inner), heads, len(shape.decoder_inner), heads)
     for name, value in model.state_dict().items():
         target = spec
         *parents, leaf = _stored_name(name).split("/")
@@ -41,7 +41,7 @@ def write_folder(model: Whisper, tokenizer: Tokenizer, folder: Path, languages: 
     for name in ("model.bin", "config.json", "vocabulary.json"):
         (folder / name).unlink(missing_ok=True)
     spec.save(str(folder))
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**stored, "languages": languages}, indent=1) + "\n")
     extractor = {"feature_size": N_MELS, "sampling_rate": 16000, "n_fft": 400, "hop_length": 160, "chunk_length": 30}

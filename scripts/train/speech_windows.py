@@ -165,11 +165,21 @@ def lay_out(pool: Pool, content_s: float, rng: random.Random) -> Layout:
     return Layout(wave, placed, cut_s, stopped)
 
 
-def _token(tokenizer: Tokenizer, name: str) -> int:
+def token_of(tokenizer: Tokenizer, name: str) -> int:
+    """Id of a special token."""
     index = tokenizer.token_to_id(name)
     if index is None:
         raise ValueError(f"the tokenizer lacks {name}")
     return int(index)
+
+
+def pieces_of(tokenizer: Tokenizer, text: str) -> list[tuple[int, int, int]]:
+    """Each token of a text: its id, its first character that is not a space before a word, and the end of its last."""
+    spelled = tokenizer.encode(text)
+    return [
+        (index, first + (text[first] == " " and last > first + 1), last)
+        for index, (first, last) in zip(spelled.ids, spelled.offsets, strict=True)
+    ]
 
 
 class Builder:
@@ -178,13 +188,12 @@ class Builder:
     def __init__(self, pool: Pool, bank: NoiseBank, tokenizer: Tokenizer) -> None:
         """Keep the sources and look the special tokens up."""
         self._pool, self._bank = pool, bank
-        self._end = _token(tokenizer, "<|endoftext|>")
-        self._start = _token(tokenizer, "<|startoftranscript|>")
-        self._no_speech = _token(tokenizer, "<|nospeech|>")
-        self._no_times = _token(tokenizer, "<|notimestamps|>")
+        self._end = token_of(tokenizer, "<|endoftext|>")
+        self._start = token_of(tokenizer, "<|startoftranscript|>")
+        self._no_speech = token_of(tokenizer, "<|nospeech|>")
+        self._no_times = token_of(tokenizer, "<|notimestamps|>")
         self._jamo = {char: index for index, char in enumerate(JAMO)}
-        # Tokens stay within a character, so encoding one by one gives the same ids as the whole.
-        self._char_ids = lru_cache(maxsize=None)(lambda char: tuple(tokenizer.encode(char).ids))
+        self._spell = lru_cache(maxsize=200_000)(lambda text: pieces_of(tokenizer, text))
 
     def _time_token(self, time_s: float) -> int:
         return self._no_times + 1 + min(N_TIMESTAMPS - 1, round(time_s / TIMESTAMP_STEP_S))
@@ -201,12 +210,11 @@ class Builder:
                 ids.append(self._time_token(start))
                 times.append(start)
             text, starts = " " + item.text, [0.0, *item.starts_s]
-            for index, char in enumerate(text):
-                pieces = self._char_ids(char)
+            for piece, head, tail in self._spell(text):
                 # The pause of a comma belongs to no letter.
-                middle = starts[index] if char in " ,.?!" else (starts[index] + starts[index + 1]) / 2
-                ids.extend(pieces)
-                times.extend([start + middle] * len(pieces))
+                middle = starts[head] if text[head] in " ,.?!" else (starts[head] + starts[tail]) / 2
+                ids.append(piece)
+                times.append(start + middle)
             if timestamps:
                 ids.append(self._time_token(end))
                 times.append(end)

@@ -41,12 +41,12 @@ def test_a_unit_that_always_says_the_same_becomes_a_bias() -> None:
 
 
 def test_the_network_takes_the_sizes_of_its_shape() -> None:
-    model = Whisper(Shape(50, width=192, encoder_layers=1, decoder_layers=2, encoder_inner=48, decoder_inner=32))
+    model = Whisper(Shape(50, width=192, encoder_inner=(48,), decoder_inner=(16, 24, 32)))
     with torch.no_grad():
         audio, positions, bias = model.encoder(torch.zeros(1, 80, 104), 8)
         logits, attention = model.decoder(torch.zeros(1, 5, dtype=torch.long), audio, bias)
     assert model.encoder.get_submodule("layer_0.ffn.linear_0").weight.shape == (48, 192)
-    assert model.decoder.get_submodule("layer_1.ffn.linear_1").weight.shape == (192, 32)
+    assert model.decoder.get_submodule("layer_2.ffn.linear_1").weight.shape == (192, 32)
     assert audio.shape == (1, len(positions), 192)
     assert logits.shape == (1, 5, 50)
     assert attention.shape == (1, 2, 5, len(positions))

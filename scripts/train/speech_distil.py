@@ -1,0 +1,154 @@
+"""A smaller network learns to say what Whisper says: of the same sound, and of each token that may follow."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from precision import autocast
+from speech_cut import cut_down
+from speech_network import PADDING_STRIDE, WHISPER_INNER, Encoder, Whisper
+from speech_noise import NoiseBank
+from speech_people import People
+from speech_text import TIMESTAMP_STEP_S
+from speech_voice import Pool, Utterance
+from speech_windows import harden, log_mel, token_of
+from tokenizers import Tokenizer
+from torch import Tensor
+from tqdm import trange
+
+UTTERANCES, WINDOWS_OF_PEOPLE = 6, 3  # a step
+PROMPT_STEPS, CUT_STEPS = 250, 350
+HARDNESS = 0.3
+WITHOUT_TIMES = 0.3  # share of the targets
+ENCODER_RATE = 0.3
+WARM_UP = 30  # steps
+_PROMPT = ("<|startoftranscript|>", "<|ko|>", "<|transcribe|>")  # of Whisper; the smaller one has the first alone
+SHORTER = len(_PROMPT) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """Where sound comes from.
+
+    Attributes:
+        pool: spoken sentences.
+        people: speech without text.
+        bank: noise.
+    """
+
+    pool: Pool
+    people: People
+    bank: NoiseBank
+
+
+def make_smaller(model: Whisper, weights: dict[str, Tensor], tokenizer: Tokenizer, sound: Sound, seed: int) -> Encoder:
+    """Give a network of fewer layers and units what Whisper knows.
+
+    First Whisper's decoder learns to do with the first token of its prompt alone, then layers and units are left out,
+    and what remains learns to say what the whole said.
+
+    Args:
+        model: takes the weights.
+        weights: of Whisper, by the names of `speech_network.Whisper`.
+        tokenizer: of both.
+        sound: to learn with.
+        seed: of what is drawn.
+
+    Returns:
+        Whisper's encoder.
+    """
+    shape = replace(model.shape, encoder_inner=WHISPER_INNER, decoder_inner=WHISPER_INNER)
+    whisper, short = Whisper(shape).requires_grad_(False), Whisper(shape)
+    whisper.load_state_dict(weights)
+    short.load_state_dict(weights)
+    short.encoder.requires_grad_(False)
+    with torch.no_grad():
+        table = short.decoder.position_encodings.encodings
+        table[1:-SHORTER] = whisper.decoder.position_encodings.encodings[1 + SHORTER :]
+    _Lesson(tokenizer, sound, random.Random(seed), len(_PROMPT)).learn(short, whisper, PROMPT_STEPS, 2e-4)
+    short.requires_grad_(False)
+    cut_down(model, short.state_dict(), tokenizer, sound.pool, sound.people)
+    _Lesson(tokenizer, sound, random.Random(seed + 1), 1).learn(model, short, CUT_STEPS, 1e-4)
+    return whisper.encoder
+
+
+class _Lesson:
+    def __init__(self, tokenizer: Tokenizer, sound: Sound, rng: random.Random, prompt: int) -> None:
+        self._tokenizer, self._sound, self._rng = tokenizer, sound, rng
+        self._draw = np.random.default_rng(rng.randrange(2**32))
+        self._prompt = [token_of(tokenizer, name) for name in _PROMPT[:prompt]]
+        self._no_times = token_of(tokenizer, "<|notimestamps|>")
+        self._end = token_of(tokenizer, "<|endoftext|>")
+
+    def learn(self, student: Whisper, teacher: Whisper, steps: int, rate: float) -> None:
+        """Follow the teacher, whose prompt may be longer."""
+        encoder = [one for one in student.encoder.parameters() if one.requires_grad]
+        decoder = [one for one in student.decoder.parameters() if one.requires_grad]
+        groups = [{"params": encoder, "share": ENCODER_RATE}, {"params": decoder, "share": 1.0}]
+        groups = [group for group in groups if group["params"]]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+        for step in (bar := trange(steps, desc="distillation", mininterval=20)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["share"] * min(1.0, (step + 1) / WARM_UP) * max(0.05, 1 - step / steps)
+            said, heard = self._losses(student, teacher, listens=bool(encoder))
+            optimizer.zero_grad()
+            (said + heard).backward()
+            torch.nn.utils.clip_grad_norm_([*chain(encoder, decoder)], 1.0)
+            optimizer.step()
+            bar.set_postfix_str(f"said {float(said):.3f} heard {float(heard):.3f}", refresh=False)
+
+    def _losses(self, student: Whisper, teacher: Whisper, *, listens: bool) -> tuple[Tensor, Tensor]:
+        """How far the tokens' probabilities are from the teacher's, and the encoder's states."""
+        utterances = [self._sound.pool.draw(self._rng) for _ in range(UTTERANCES)]
+        mel = self._mel(utterances)
+        tokens, known = self._targets(utterances)
+        first = torch.tensor(self._prompt).expand(UTTERANCES, -1)
+        with autocast(), torch.no_grad():
+            audio, _, bias = teacher.encoder(mel, 2 * PADDING_STRIDE)
+            wanted = teacher.decoder(torch.cat([first, tokens], 1)[:, :-1], audio, bias)[0][:, len(self._prompt) - 1 :]
+        with autocast():
+            own = student.encoder(mel, 2 * PADDING_STRIDE)[0] if listens else audio
+            given, _ = student.decoder(torch.cat([first[:, :1], tokens], 1)[:, :-1], own, bias)
+        away = F.kl_div(
+            given.float().log_softmax(-1), wanted.float().log_softmax(-1), log_target=True, reduction="none"
+        )
+        said = (away.sum(-1) * known).sum() / known.sum()
+        if not listens:
+            return said, said.new_zeros(())
+        people = self._sound.people.batch(self._rng, WINDOWS_OF_PEOPLE)
+        with autocast():
+            with torch.no_grad():
+                voices = teacher.encoder(people, 2 * PADDING_STRIDE)[0]
+            followed = student.encoder(people, 2 * PADDING_STRIDE)[0]
+        return said, 2 * _distance(own, audio) + 4 * _distance(followed, voices)
+
+    def _mel(self, utterances: Sequence[Utterance]) -> Tensor:
+        waves = [np.float32(1 / 32768) * one.pcm.astype(np.float32) for one in utterances]
+        features = [log_mel(harden(wave, self._sound.bank, HARDNESS, self._rng, self._draw)) for wave in waves]
+        n = -(-max(one.shape[1] for one in features) // 2) * 2
+        return torch.stack([F.pad(one, (0, n + 4 - one.shape[1])) for one in features])
+
+    def _targets(self, utterances: Sequence[Utterance]) -> tuple[Tensor, Tensor]:
+        """Tokens after the prompt, int64 (utterances, length), and a float mask of the same shape."""
+        rows = []
+        for one in utterances:
+            text = self._tokenizer.encode(" " + one.text).ids
+            start = self._no_times + 1
+            if self._rng.random() < WITHOUT_TIMES:
+                rows.append([self._no_times, *text, self._end])
+            else:
+                rows.append([start, *text, start + round(one.duration_s / TIMESTAMP_STEP_S), self._end])
+        length = max(map(len, rows))
+        tokens = torch.tensor([row + [self._end] * (length - len(row)) for row in rows])
+        known = torch.tensor([[1.0] * len(row) + [0.0] * (length - len(row)) for row in rows])
+        return tokens, known
+
+
+def _distance(given: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error over the variance."""
+    wanted = wanted.float()
+    return F.mse_loss(given.float(), wanted) / wanted.flatten(0, 1).var(0).mean()
