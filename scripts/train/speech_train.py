@@ -17,21 +17,20 @@ from speech_noise import NoiseBank
 from speech_people import People
 from speech_text import TIMESTAMP_STEP_S
 from speech_voice import Pool
-from speech_windows import IGNORED, JAMO, WINDOW_S, Batch, Builder, Plan
+from speech_windows import IGNORED, WINDOW_S, Batch, Builder, Plan
 from tokenizers import Tokenizer
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 from tqdm import tqdm
 
 LOG = logging.getLogger("speech")
 MIN_UTTERANCES = 3000
-NEURAL_SHARE = 0.25  # of the utterances
+NEURAL_SHARE = 0.3  # of the utterances
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
-CTC_SHARE = 0.05
 # The encoder can listen already: it learns slowly, and is held to what it said of people before.
-ENCODER_RATE = 0.4
+ENCODER_RATE = 0.5
 ENCODER_WARM_UP = 300  # steps
-REMINDER = 8.0
+REMINDER = 16.0
 # From here on windows are longer, and labels are not smoothed: the 1,501 times would have a share of every choice, and
 # where the model hesitates between syllables faster-whisper's rule, a time if all times outweigh the likeliest text,
 # would end the sentence.
@@ -52,7 +51,7 @@ class Recipe:
 
     hours: float
     seed: int
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-4
     checkpoint_s: float = 300.0
 
 
@@ -75,7 +74,7 @@ def plan_step(progress: float, rng: random.Random) -> Plan:
 
 
 class Trainer:
-    """The model with what training adds to it, begun from what `speech_whisper` left in a file."""
+    """The model with what training adds to it, begun from what `speech_distil` made of Whisper."""
 
     def __init__(self, shape: Shape, recipe: Recipe, start: Path) -> None:
         torch.manual_seed(recipe.seed)
@@ -85,12 +84,10 @@ class Trainer:
         # The encoder as Whisper has it, which says what people sound like.
         self.whole = Whisper(replace(shape, encoder_inner=WHISPER_INNER)).encoder.requires_grad_(False)
         self.whole.load_state_dict(stored["whole"])
-        # CTC over letters: a second reason to listen; thrown away afterwards.
-        self.letters = nn.Linear(shape.width, len(JAMO) + 1)
         self.recipe = recipe
         groups = [
             [parameter for parameter in module.parameters() if parameter.requires_grad]
-            for module in (self.model.encoder, self.model.decoder, self.letters)
+            for module in (self.model.encoder, self.model.decoder)
         ]
         self.parameters = [parameter for group in groups for parameter in group]
         # One buffer for all gradients, so that the processes exchange them in one go.
@@ -118,7 +115,7 @@ class Trainer:
         return self.recipe.learning_rate * min(1.0, (self.step + 1) / 300, max(0.02, (1 - self.progress) / 0.7))
 
     def losses(self, batch: Batch, people: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy, CTC and guided-attention losses of one batch, and how far the encoder is from Whisper's.
+        """Cross-entropy and guided-attention losses of one batch, and how far the encoder is from Whisper's.
 
         Args:
             batch: spoken text.
@@ -127,23 +124,13 @@ class Trainer:
         with autocast():
             audio, positions, bias = self.model.encoder(batch.mel, batch.padding_stride)
             logits, attention = self.model.decoder(batch.inputs, audio, bias)
-            n = batch.mel.shape[-1] // 2 - 2
-            letters = self.letters(audio[:, :n])
         cross_entropy = F.cross_entropy(
             logits.float().flatten(0, 1),
             batch.labels.flatten(),
             ignore_index=IGNORED,
             label_smoothing=0.0 if self.progress >= LATE else 0.02,
         )
-        spoken = batch.jamo_lengths > 0
-        ctc = logits.new_zeros(())
-        if spoken.any():
-            log_probs = letters[spoken].float().log_softmax(-1).transpose(0, 1)
-            lengths = torch.full((int(spoken.sum()),), n)
-            ctc = F.ctc_loss(
-                log_probs, batch.jamo, lengths, batch.jamo_lengths[spoken], blank=len(JAMO), zero_infinity=True
-            )
-        # Heads pulled to the time of each token: without this the decoder takes hours to find the audio.
+        # Heads pulled to the time of each token.
         distance = positions * TIMESTAMP_STEP_S - batch.times_s[..., None]
         away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
         known = batch.times_s >= 0
@@ -152,16 +139,15 @@ class Trainer:
             wanted = self.whole(people, PADDING_STRIDE)[0].float()
             given = self.model.encoder(people, PADDING_STRIDE)[0].float()
         reminder = F.mse_loss(given, wanted) / wanted.flatten(0, 1).var(0).mean()
-        return {"ce": cross_entropy, "ctc": ctc, "guide": guide, "people": reminder}
+        return {"ce": cross_entropy, "guide": guide, "people": reminder}
 
     def update(self, batch: Batch, people: Tensor) -> dict[str, float]:
         """One optimiser step; returns the losses."""
         losses = self.losses(batch, people)
-        loss = (1 - CTC_SHARE) * losses["ce"] + CTC_SHARE * losses["ctc"] + REMINDER * losses["people"]
-        loss = loss + (1.0 if self.progress < 0.3 else 0.4) * losses["guide"]
+        loss = losses["ce"] + (1.0 if self.progress < 0.3 else 0.4) * losses["guide"] + REMINDER * losses["people"]
         rate = self.learning_rate()
         slow = ENCODER_RATE * min(1.0, self.step / ENCODER_WARM_UP)
-        for group, share in zip(self.optimizer.param_groups, (slow, 1.0, 1.0), strict=True):
+        for group, share in zip(self.optimizer.param_groups, (slow, 1.0), strict=True):
             group["lr"] = rate * share
         self.gradient.zero_()
         loss.backward()
@@ -177,7 +163,6 @@ class Trainer:
         """Write a checkpoint, whole or not at all."""
         state = {
             "model": self.model.state_dict(),
-            "letters": self.letters.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
@@ -189,7 +174,6 @@ class Trainer:
         """Continue from a checkpoint."""
         state = torch.load(path, weights_only=True)
         self.model.load_state_dict(state["model"])
-        self.letters.load_state_dict(state["letters"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
 

@@ -1,7 +1,6 @@
 """Training windows: utterances laid end to end, made harder, and turned into features and targets."""
 
 import random
-import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -22,7 +21,6 @@ WINDOW_S = 30.0
 MAX_TOKENS = 440
 STOPPED_SHARE = 0.15  # of the windows under 30 s: recordings that stop in mid-sentence
 IGNORED = -100
-JAMO = " ,.?!" + "".join(map(chr, (*range(0x1100, 0x1113), *range(0x1161, 0x1176), *range(0x11A8, 0x11C3))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,6 @@ class Batch:
         inputs: int64, shape (batch, length), decoder input.
         labels: int64, shape (batch, length), ``IGNORED`` where nothing is to be learned.
         times_s: float32, shape (batch, length), when the label is spoken; negative where unknown.
-        jamo: int64, letters of all windows one after the other.
-        jamo_lengths: int64, shape (batch,).
         padding_stride: as in the plan.
     """
 
@@ -62,8 +58,6 @@ class Batch:
     inputs: Tensor
     labels: Tensor
     times_s: Tensor
-    jamo: Tensor
-    jamo_lengths: Tensor
     padding_stride: int | None
 
 
@@ -192,7 +186,6 @@ class Builder:
         self._start = token_of(tokenizer, "<|startoftranscript|>")
         self._no_speech = token_of(tokenizer, "<|nospeech|>")
         self._no_times = token_of(tokenizer, "<|notimestamps|>")
-        self._jamo = {char: index for index, char in enumerate(JAMO)}
         self._spell = lru_cache(maxsize=200_000)(lambda text: pieces_of(tokenizer, text))
 
     def _time_token(self, time_s: float) -> int:
@@ -227,7 +220,7 @@ class Builder:
 
     def _speech(
         self, plan: Plan, rng: random.Random, draw: np.random.Generator
-    ) -> tuple[Tensor, list[int], list[int], list[float], list[int]]:
+    ) -> tuple[Tensor, list[int], list[int], list[float]]:
         layout = lay_out(self._pool, plan.content_s, rng)
         mel = log_mel(harden(layout.wave, self._bank, plan.hardness, rng, draw))
         # Without times a stopped recording would teach that a text may end in mid-sentence with no time after it,
@@ -238,18 +231,15 @@ class Builder:
         # Wrong history now and then, so that the decoder listens instead of repeating itself.
         noise = rng.choice((0.0, 0.04, 0.1)) * plan.hardness
         inputs = [rng.randrange(self._end) if token < self._end and rng.random() < noise else token for token in inputs]
-        letters = unicodedata.normalize("NFD", "".join(" " + item.text for _, item in layout.placed))
-        return mel, inputs, labels, times[1:], [self._jamo[char] for char in letters if char in self._jamo]
+        return mel, inputs, labels, times[1:]
 
-    def _no_speech_window(
-        self, plan: Plan, rng: random.Random
-    ) -> tuple[Tensor, list[int], list[int], list[float], list[int]]:
+    def _no_speech_window(self, plan: Plan, rng: random.Random) -> tuple[Tensor, list[int], list[int], list[float]]:
         """A window without speech: <|nospeech|> first and, whatever follows by force, nothing after it."""
         length = round(rng.uniform(0.5, max(1.0, plan.content_s)) * SAMPLE_RATE_HZ)
         gain = 0.0 if rng.random() < 0.1 else 10 ** rng.uniform(-4, -0.1)
         mel = log_mel(self._bank.draw(length, rng) * np.float32(gain))
         first = self._no_times if rng.random() < 0.3 else self._time_token(rng.choice((0.0, rng.uniform(0.0, 1.0))))
-        return mel, [self._start, first], [self._no_speech, self._end], [-1.0, -1.0], []
+        return mel, [self._start, first], [self._no_speech, self._end], [-1.0, -1.0]
 
     def batch(self, plan: Plan, no_speech: float, rng: random.Random) -> Batch:
         """One step's windows.
@@ -271,19 +261,16 @@ class Builder:
         inputs = torch.full((len(rows), length), self._end)
         labels = torch.full((len(rows), length), IGNORED)
         times = torch.full((len(rows), length), -1.0)
-        for index, (features, given, wanted, spoken, _) in enumerate(rows):
+        for index, (features, given, wanted, spoken) in enumerate(rows):
             features = self._mask(features, plan.hardness, rng)
             mel[index, :, : min(2 * n, features.shape[1])] = features[:, : 2 * n]
             for target, values in ((inputs, given), (labels, wanted), (times, spoken)):
                 target[index, : min(length, len(values))] = torch.tensor(values[:length], dtype=target.dtype)
-        jamo = [row[4] for row in rows]
         return Batch(
             mel=mel,
             inputs=inputs,
             labels=labels,
             times_s=times,
-            jamo=torch.tensor([letter for row in jamo for letter in row], dtype=torch.long),
-            jamo_lengths=torch.tensor([len(row) for row in jamo]),
             padding_stride=plan.padding_stride,
         )
 

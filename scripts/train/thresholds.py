@@ -123,7 +123,7 @@ def draw(heard: list[Heard], threshold: float, path: Path) -> None:
         left, right = figure.subplots(1, 2)
         for name in dict.fromkeys(one.set for one in heard):
             chosen = np.array([one.set == name for one in heard])
-            left.scatter(sure[chosen], cer[chosen], s=6, alpha=0.5, label=name)
+            left.scatter(sure[chosen], cer[chosen], s=6, alpha=0.5, label=name, rasterized=True)
         left.axvline(threshold, color="0.3", linestyle="--", linewidth=1)
         left.axhline(MISHEARD_CER, color="0.7", linestyle=":", linewidth=1)
         left.set(xlabel="confidence", ylabel="CER (1.2 and more: 1.2)")
