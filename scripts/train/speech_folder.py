@@ -42,6 +42,9 @@ def write_folder(model: Whisper, tokenizer: Tokenizer, folder: Path, languages: 
         (folder / name).unlink(missing_ok=True)
     spec.save(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    (folder / "vocabulary.json").write_text(
+        json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8"
+    )
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**stored, "languages": languages}, indent=1) + "\n")
     extractor = {"feature_size": N_MELS, "sampling_rate": 16000, "n_fft": 400, "hop_length": 160, "chunk_length": 30}

@@ -28,7 +28,7 @@ NEURAL_SHARE = 0.3  # of the utterances
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
 # The encoder can listen already: it learns slowly, and is held to what it said of people before.
-ENCODER_RATE = 0.5
+ENCODER_RATE = 0.8
 ENCODER_WARM_UP = 300  # steps
 REMINDER = 16.0
 # From here on windows are longer, and labels are not smoothed: the 1,501 times would have a share of every choice, and
