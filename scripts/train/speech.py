@@ -62,7 +62,6 @@ def begin(data: Path, work: Path, seed: int) -> None:
     stored = work / "start.pt"
     if not stored.exists():
         tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
-        torch.manual_seed(seed)
         model = Whisper(Shape(tokenizer.get_vocab_size()))
         bank = NoiseBank(seed)
         sound = Sound(

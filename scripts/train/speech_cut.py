@@ -1,11 +1,10 @@
 """Leave a layer of Whisper tiny's decoder out and cut the feed-forward layers down, at as little loss as can be."""
 
 import random
-from dataclasses import replace
 
 import numpy as np
 import torch
-from speech_network import PADDING_STRIDE, WHISPER_INNER, Whisper
+from speech_network import PADDING_STRIDE, Whisper
 from speech_people import People
 from speech_voice import Pool
 from speech_windows import log_mel
@@ -21,27 +20,26 @@ DECODER_LAYERS = (0, 1, 3)
 Tensors = dict[str, Tensor]
 
 
-def cut_down(model: Whisper, weights: Tensors, tokenizer: Tokenizer, pool: Pool, people: People) -> None:
-    """Give a model the weights of a larger one.
+def cut_down(model: Whisper, whole: Whisper, tokenizer: Tokenizer, pool: Pool, people: People) -> None:
+    """Give a network the weights of a larger one.
 
     Of each feed-forward layer the units that say most are kept, and the matrix after them is fitted again on
     calibration sound.
 
     Args:
         model: takes the weights.
-        weights: of Whisper tiny.
+        whole: of Whisper tiny's four decoder layers.
         tokenizer: of both.
         pool: spoken sentences.
         people: speech of people.
     """
     shape = model.shape
-    whole = Whisper(replace(shape, encoder_inner=WHISPER_INNER, decoder_inner=WHISPER_INNER))
-    whole.load_state_dict(weights)
+    weights = whole.state_dict()
     kept_layers = {"encoder": range(len(shape.encoder_inner)), "decoder": DECODER_LAYERS}
     inners = {"encoder": shape.encoder_inner, "decoder": shape.decoder_inner}
     cut = {name: value for name, value in weights.items() if not name.startswith("decoder.layer_")}
     cut |= {name: value for name, value in weights.items() if name.startswith("decoder.layer_norm")}
-    inputs = _calibrate(whole.eval(), tokenizer, pool, people)
+    inputs = _calibrate(whole, tokenizer, pool, people)
     for part, layers in kept_layers.items():
         for index, source in enumerate(layers):
             old, new = f"{part}.layer_{source}.", f"{part}.layer_{index}."

@@ -10,12 +10,12 @@ import torch
 import torch.nn.functional as F
 from precision import autocast
 from speech_cut import cut_down
-from speech_network import PADDING_STRIDE, WHISPER_INNER, Encoder, Whisper
+from speech_network import PADDING_STRIDE, WHISPER_INNER, Encoder, Whisper, relative_error
 from speech_noise import NoiseBank
 from speech_people import People
-from speech_text import TIMESTAMP_STEP_S
+from speech_text import TIMESTAMP_STEP_S, token_of
 from speech_voice import Pool, Utterance
-from speech_windows import harden, log_mel, token_of
+from speech_windows import harden, log_mel
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import trange
@@ -69,14 +69,23 @@ def make_smaller(model: Whisper, weights: dict[str, Tensor], tokenizer: Tokenize
     with torch.no_grad():
         table = short.decoder.position_encodings.encodings
         table[1:-SHORTER] = whisper.decoder.position_encodings.encodings[1 + SHORTER :]
-    _Lesson(tokenizer, sound, random.Random(seed), len(_PROMPT)).learn(short, whisper, PROMPT_STEPS, 2e-4)
+    Lesson(tokenizer, sound, random.Random(seed), len(_PROMPT)).learn(short, whisper, PROMPT_STEPS, 2e-4)
     short.requires_grad_(False)
-    cut_down(model, short.state_dict(), tokenizer, sound.pool, sound.people)
-    _Lesson(tokenizer, sound, random.Random(seed + 1), 1).learn(model, short, CUT_STEPS, 1e-4)
+    cut_down(model, short, tokenizer, sound.pool, sound.people)
+    Lesson(tokenizer, sound, random.Random(seed + 1), 1).learn(model, short, CUT_STEPS, 1e-4)
     return whisper.encoder
 
 
-class _Lesson:
+class Lesson:
+    """Sentences and sound to follow a teacher on.
+
+    Args:
+        tokenizer: of teacher and student.
+        sound: where sound comes from.
+        rng: source of every choice.
+        prompt: how many tokens of Whisper's prompt the teacher gets; the student gets the first.
+    """
+
     def __init__(self, tokenizer: Tokenizer, sound: Sound, rng: random.Random, prompt: int) -> None:
         self._tokenizer, self._sound, self._rng = tokenizer, sound, rng
         self._draw = np.random.default_rng(rng.randrange(2**32))
@@ -85,7 +94,7 @@ class _Lesson:
         self._end = token_of(tokenizer, "<|endoftext|>")
 
     def learn(self, student: Whisper, teacher: Whisper, steps: int, rate: float) -> None:
-        """Follow the teacher, whose prompt may be longer."""
+        """Train what of the student can learn, at a peak learning rate for the decoder."""
         encoder = [one for one in student.encoder.parameters() if one.requires_grad]
         decoder = [one for one in student.decoder.parameters() if one.requires_grad]
         groups = [{"params": encoder, "share": ENCODER_RATE}, {"params": decoder, "share": 1.0}]
@@ -94,14 +103,14 @@ class _Lesson:
         for step in (bar := trange(steps, desc="distillation", mininterval=20)):
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"] * min(1.0, (step + 1) / WARM_UP) * max(0.05, 1 - step / steps)
-            said, heard = self._losses(student, teacher, listens=bool(encoder))
+            said, heard = self.losses(student, teacher, listens=bool(encoder))
             optimizer.zero_grad()
             (said + heard).backward()
             torch.nn.utils.clip_grad_norm_([*chain(encoder, decoder)], 1.0)
             optimizer.step()
-            bar.set_postfix_str(f"said {float(said):.3f} heard {float(heard):.3f}", refresh=False)
+            bar.set_postfix_str(f"said {said.item():.3f} heard {heard.item():.3f}", refresh=False)
 
-    def _losses(self, student: Whisper, teacher: Whisper, *, listens: bool) -> tuple[Tensor, Tensor]:
+    def losses(self, student: Whisper, teacher: Whisper, *, listens: bool) -> tuple[Tensor, Tensor]:
         """How far the tokens' probabilities are from the teacher's, and the encoder's states."""
         utterances = [self._sound.pool.draw(self._rng) for _ in range(UTTERANCES)]
         mel = self._mel(utterances)
@@ -124,7 +133,7 @@ class _Lesson:
             with torch.no_grad():
                 voices = teacher.encoder(people, 2 * PADDING_STRIDE)[0]
             followed = student.encoder(people, 2 * PADDING_STRIDE)[0]
-        return said, 2 * _distance(own, audio) + 4 * _distance(followed, voices)
+        return said, 2 * relative_error(own, audio) + 4 * relative_error(followed, voices)
 
     def _mel(self, utterances: Sequence[Utterance]) -> Tensor:
         waves = [np.float32(1 / 32768) * one.pcm.astype(np.float32) for one in utterances]
@@ -146,9 +155,3 @@ class _Lesson:
         tokens = torch.tensor([row + [self._end] * (length - len(row)) for row in rows])
         known = torch.tensor([[1.0] * len(row) + [0.0] * (length - len(row)) for row in rows])
         return tokens, known
-
-
-def _distance(given: Tensor, wanted: Tensor) -> Tensor:
-    """Mean squared error over the variance."""
-    wanted = wanted.float()
-    return F.mse_loss(given.float(), wanted) / wanted.flatten(0, 1).var(0).mean()

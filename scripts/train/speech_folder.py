@@ -42,6 +42,7 @@ def write_folder(model: Whisper, tokenizer: Tokenizer, folder: Path, languages: 
         (folder / name).unlink(missing_ok=True)
     spec.save(str(folder))
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    # The same list that CTranslate2 wrote, in half the bytes.
     (folder / "vocabulary.json").write_text(
         json.dumps(vocabulary, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8"
     )

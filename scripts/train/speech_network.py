@@ -208,6 +208,12 @@ def sinusoids(length: int, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], 1)
 
 
+def relative_error(given: Tensor, wanted: Tensor) -> Tensor:
+    """Mean squared error of states (batch, length, width) over the wanted states' variance."""
+    wanted = wanted.float()
+    return F.mse_loss(given.float(), wanted) / wanted.flatten(0, 1).var(0).mean()
+
+
 def _attend(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
     """Attention weights; on processors this takes half the time of torch's fused attention, which also hides them."""
     scores = torch.matmul(q * HEAD_SIZE**-0.5, k.transpose(-1, -2))

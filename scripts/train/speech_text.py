@@ -126,7 +126,6 @@ def build_tokenizer(sentences: Iterable[str], whisper: Tokenizer) -> Tokenizer:
     model = json.loads(whisper.to_str())["model"]
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in model["merges"]]
     parents = {"".join(pair): pair for pair in reversed(merges)}
-    # Ids from <|endoftext|> on are dropped by faster-whisper and those after <|notimestamps|> are times.
     spelled = whisper.encode_batch([*(f" {text}" for text in sentences), *SUPPRESSED_STRINGS], add_special_tokens=False)
     counts = Counter(piece for one in spelled for piece in one.tokens)
     wanted = [piece for piece, count in counts.items() if count >= MIN_COUNT]
@@ -146,9 +145,18 @@ def build_tokenizer(sentences: Iterable[str], whisper: Tokenizer) -> Tokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    # Ids from <|endoftext|> on are dropped by faster-whisper and those after <|notimestamps|> are times.
     times = (f"<|{index * TIMESTAMP_STEP_S:.2f}|>" for index in range(N_TIMESTAMPS))
     tokenizer.add_special_tokens([*SPECIAL_TOKENS, *times])
     space = tokenizer.encode(" ").ids[0]
     if space in FasterWhisperTokenizer(tokenizer, multilingual=False).non_speech_tokens:
         raise ValueError("faster-whisper would suppress the space")
     return tokenizer
+
+
+def token_of(tokenizer: Tokenizer, name: str) -> int:
+    """Id of a special token."""
+    index = tokenizer.token_to_id(name)
+    if index is None:
+        raise ValueError(f"the tokenizer lacks {name}")
+    return int(index)

