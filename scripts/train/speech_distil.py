@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from precision import autocast
 from speech_cut import cut_down
-from speech_network import PADDING_STRIDE, WHISPER_INNER, Encoder, Whisper, relative_error
+from speech_network import PADDING_STRIDE, WHISPER_INNER, Shape, Whisper, relative_error
 from speech_noise import NoiseBank
-from speech_people import People
+from speech_people import another_head
 from speech_text import TIMESTAMP_STEP_S, token_of
 from speech_voice import Pool, Utterance
 from speech_windows import harden, log_mel
@@ -20,9 +20,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import trange
 
-UTTERANCES, WINDOWS_OF_PEOPLE = 6, 3  # a step
+UTTERANCES, PEOPLE = 6, 3  # a step
 PROMPT_STEPS, CUT_STEPS = 250, 350
-HARDNESS = 0.3
+HARDNESS, HARDNESS_OF_PEOPLE = 0.3, 0.7
 WITHOUT_TIMES = 0.3  # share of the targets
 ENCODER_RATE = 0.3
 WARM_UP = 30  # steps
@@ -36,32 +36,26 @@ class Sound:
 
     Attributes:
         pool: spoken sentences.
-        people: speech without text.
+        people: people with what Whisper hears; see `speech_people`.
         bank: noise.
     """
 
     pool: Pool
-    people: People
+    people: Pool
     bank: NoiseBank
 
 
-def make_smaller(model: Whisper, weights: dict[str, Tensor], tokenizer: Tokenizer, sound: Sound, seed: int) -> Encoder:
-    """Give a network of fewer layers and units what Whisper knows.
-
-    First Whisper's decoder learns to do with the first token of its prompt alone, then layers and units are left out,
-    and what remains learns to say what the whole said.
+def forget_prompt(weights: dict[str, Tensor], shape: Shape, tokenizer: Tokenizer, sound: Sound, seed: int) -> Whisper:
+    """Teach Whisper's decoder to do with the first token of its prompt alone.
 
     Args:
-        model: takes the weights.
         weights: of Whisper, by the names of `speech_network.Whisper`.
-        tokenizer: of both.
-        sound: to learn with.
+        shape: of the network that it will be cut to; only its width and vocabulary matter.
+        tokenizer: of the network.
+        sound: to learn with; people are not needed.
         seed: of what is drawn.
-
-    Returns:
-        Whisper's encoder.
     """
-    shape = replace(model.shape, encoder_inner=WHISPER_INNER, decoder_inner=WHISPER_INNER)
+    shape = replace(shape, encoder_inner=WHISPER_INNER, decoder_inner=WHISPER_INNER)
     whisper, short = Whisper(shape).requires_grad_(False), Whisper(shape)
     whisper.load_state_dict(weights)
     short.load_state_dict(weights)
@@ -70,10 +64,23 @@ def make_smaller(model: Whisper, weights: dict[str, Tensor], tokenizer: Tokenize
         table = short.decoder.position_encodings.encodings
         table[1:-SHORTER] = whisper.decoder.position_encodings.encodings[1 + SHORTER :]
     Lesson(tokenizer, sound, random.Random(seed), len(_PROMPT)).learn(short, whisper, PROMPT_STEPS, 2e-4)
-    short.requires_grad_(False)
-    cut_down(model, short, tokenizer, sound.pool, sound.people)
-    Lesson(tokenizer, sound, random.Random(seed + 1), 1).learn(model, short, CUT_STEPS, 1e-4)
-    return whisper.encoder
+    return short.requires_grad_(False)
+
+
+def make_smaller(model: Whisper, whole: Whisper, tokenizer: Tokenizer, sound: Sound, seed: int) -> None:
+    """Give a network of fewer layers and units what the whole network knows.
+
+    Layers and units are left out, and what remains learns to say what the whole said.
+
+    Args:
+        model: takes the weights.
+        whole: from `forget_prompt`.
+        tokenizer: of both.
+        sound: to learn with.
+        seed: of what is drawn.
+    """
+    cut_down(model, whole, tokenizer, sound.pool, sound.people)
+    Lesson(tokenizer, sound, random.Random(seed + 1), 1).learn(model, whole, CUT_STEPS, 1e-4)
 
 
 class Lesson:
@@ -112,32 +119,39 @@ class Lesson:
 
     def losses(self, student: Whisper, teacher: Whisper, *, listens: bool) -> tuple[Tensor, Tensor]:
         """How far the tokens' probabilities are from the teacher's, and the encoder's states."""
-        utterances = [self._sound.pool.draw(self._rng) for _ in range(UTTERANCES)]
-        mel = self._mel(utterances)
+        spoken = [self._sound.pool.draw(self._rng) for _ in range(UTTERANCES)]
+        said, heard = self.follow(student, teacher, spoken, HARDNESS)
+        if not listens:
+            return said, heard
+        people = self.of_people(student, teacher, PEOPLE)
+        return said + people[0], 2 * heard + 4 * people[1]
+
+    def of_people(self, student: Whisper, teacher: Whisper, count: int) -> tuple[Tensor, Tensor]:
+        """The same two for so many people."""
+        people = [another_head(self._sound.people.draw(self._rng), self._rng) for _ in range(count)]
+        return self.follow(student, teacher, people, HARDNESS_OF_PEOPLE)
+
+    def follow(
+        self, student: Whisper, teacher: Whisper, utterances: Sequence[Utterance], hardness: float
+    ) -> tuple[Tensor, Tensor]:
+        """The divergence of the tokens' probabilities, in nats a token, and the relative error of the encoder."""
+        mel = self._mel(utterances, hardness)
         tokens, known = self._targets(utterances)
-        first = torch.tensor(self._prompt).expand(UTTERANCES, -1)
+        first = torch.tensor(self._prompt).expand(len(utterances), -1)
         with autocast(), torch.no_grad():
             audio, _, bias = teacher.encoder(mel, 2 * PADDING_STRIDE)
             wanted = teacher.decoder(torch.cat([first, tokens], 1)[:, :-1], audio, bias)[0][:, len(self._prompt) - 1 :]
         with autocast():
-            own = student.encoder(mel, 2 * PADDING_STRIDE)[0] if listens else audio
+            own = student.encoder(mel, 2 * PADDING_STRIDE)[0]
             given, _ = student.decoder(torch.cat([first[:, :1], tokens], 1)[:, :-1], own, bias)
         away = F.kl_div(
             given.float().log_softmax(-1), wanted.float().log_softmax(-1), log_target=True, reduction="none"
         )
-        said = (away.sum(-1) * known).sum() / known.sum()
-        if not listens:
-            return said, said.new_zeros(())
-        people = self._sound.people.batch(self._rng, WINDOWS_OF_PEOPLE)
-        with autocast():
-            with torch.no_grad():
-                voices = teacher.encoder(people, 2 * PADDING_STRIDE)[0]
-            followed = student.encoder(people, 2 * PADDING_STRIDE)[0]
-        return said, 2 * relative_error(own, audio) + 4 * relative_error(followed, voices)
+        return (away.sum(-1) * known).sum() / known.sum(), relative_error(own, audio)
 
-    def _mel(self, utterances: Sequence[Utterance]) -> Tensor:
+    def _mel(self, utterances: Sequence[Utterance], hardness: float) -> Tensor:
         waves = [np.float32(1 / 32768) * one.pcm.astype(np.float32) for one in utterances]
-        features = [log_mel(harden(wave, self._sound.bank, HARDNESS, self._rng, self._draw)) for wave in waves]
+        features = [log_mel(harden(wave, self._sound.bank, hardness, self._rng, self._draw)) for wave in waves]
         n = -(-max(one.shape[1] for one in features) // 2) * 2
         return torch.stack([F.pad(one, (0, n + 4 - one.shape[1])) for one in features])
 

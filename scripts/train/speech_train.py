@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from precision import autocast
-from speech_network import PADDING_STRIDE, WHISPER_INNER, Shape, Whisper, relative_error
+from speech_distil import Lesson, Sound
+from speech_network import WHISPER_INNER, Shape, Whisper
 from speech_noise import NoiseBank
-from speech_people import People
 from speech_text import TIMESTAMP_STEP_S
 from speech_voice import Pool
 from speech_windows import IGNORED, WINDOW_S, Batch, Builder, Plan
@@ -28,9 +28,10 @@ NEURAL_SHARE = 0.3  # of the utterances
 NO_SPEECH_SHARE = 0.05
 ATTENTION_SLACK_S = 0.2
 # The encoder can listen already: it learns slowly, and is held to what it said of people before.
-ENCODER_RATE = 0.8
+ENCODER_RATE = 0.5
 ENCODER_WARM_UP = 300  # steps
-REMINDER = 16.0
+PEOPLE = 2  # a step and process
+SAID, HEARD = 1.5, 16.0  # what the whole network says of people and how it hears them, beside the cross-entropy
 # From here on windows are longer, and labels are not smoothed: the 1,501 times would have a share of every choice, and
 # where the model hesitates between syllables faster-whisper's rule, a time if all times outweigh the likeliest text,
 # would end the sentence.
@@ -81,8 +82,9 @@ class Trainer:
         stored = torch.load(start, weights_only=True)
         self.model = Whisper(shape)
         self.model.load_state_dict(stored["model"])
-        # The encoder as Whisper has it, which says what people sound like.
-        self.whole = Whisper(replace(shape, encoder_inner=WHISPER_INNER)).encoder.requires_grad_(False)
+        # Whisper before it was cut, which says what people say.
+        self.whole = Whisper(replace(shape, encoder_inner=WHISPER_INNER, decoder_inner=WHISPER_INNER))
+        self.whole.requires_grad_(False)
         self.whole.load_state_dict(stored["whole"])
         self.recipe = recipe
         groups = [
@@ -114,12 +116,12 @@ class Trainer:
         """Warm-up over 300 steps, flat to 30 % of the time, then linear to 2 %."""
         return self.recipe.learning_rate * min(1.0, (self.step + 1) / 300, max(0.02, (1 - self.progress) / 0.7))
 
-    def losses(self, batch: Batch, people: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy and guided-attention losses of one batch, and how far the encoder is from Whisper's.
+    def losses(self, batch: Batch, people: Lesson) -> dict[str, Tensor]:
+        """Cross-entropy and guided-attention losses of one batch, and how far the network is from Whisper with people.
 
         Args:
             batch: spoken text.
-            people: log-mel windows of people, shape (n, 80, frames).
+            people: what draws them.
         """
         with autocast():
             audio, positions, bias = self.model.encoder(batch.mel, batch.padding_stride)
@@ -135,15 +137,14 @@ class Trainer:
         away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
         known = batch.times_s >= 0
         guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
-        with autocast():
-            wanted = self.whole(people, PADDING_STRIDE)[0]
-            given = self.model.encoder(people, PADDING_STRIDE)[0]
-        return {"ce": cross_entropy, "guide": guide, "people": relative_error(given, wanted)}
+        said, heard = people.of_people(self.model, self.whole, PEOPLE)
+        return {"ce": cross_entropy, "guide": guide, "said": said, "heard": heard}
 
-    def update(self, batch: Batch, people: Tensor) -> dict[str, float]:
+    def update(self, batch: Batch, people: Lesson) -> dict[str, float]:
         """One optimiser step; returns the losses."""
         losses = self.losses(batch, people)
-        loss = losses["ce"] + (1.0 if self.progress < 0.3 else 0.4) * losses["guide"] + REMINDER * losses["people"]
+        guide = 1.0 if self.progress < 0.3 else 0.4
+        loss = losses["ce"] + guide * losses["guide"] + SAID * losses["said"] + HEARD * losses["heard"]
         rate = self.learning_rate()
         slow = ENCODER_RATE * min(1.0, self.step / ENCODER_WARM_UP)
         for group, share in zip(self.optimizer.param_groups, (slow, 1.0), strict=True):
@@ -177,14 +178,14 @@ class Trainer:
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
 
 
-def _follow(data: Path, work: Path, recipe: Recipe, rank: int, n_ranks: int) -> None:
+def _follow(work: Path, recipe: Recipe, rank: int, n_ranks: int) -> None:
     """Run one of the further processes; it ends when the first one tells it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _run(data, work, recipe, rank, n_ranks)
+    _run(work, recipe, rank, n_ranks)
 
 
-def _run(data: Path, work: Path, recipe: Recipe, rank: int, n_ranks: int) -> Trainer:
+def _run(work: Path, recipe: Recipe, rank: int, n_ranks: int) -> Trainer:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     distributed.init_process_group(
@@ -195,16 +196,22 @@ def _run(data: Path, work: Path, recipe: Recipe, rank: int, n_ranks: int) -> Tra
     checkpoint = work / "checkpoint.pt"
     if checkpoint.exists():
         trainer.load(checkpoint)
-    people = People(data / "emotion" / "emodb", NoiseBank(recipe.seed + 1))
     pool = Pool([work / "shards", work / "neural"], [1 - NEURAL_SHARE, NEURAL_SHARE])
-    builder = Builder(pool, NoiseBank(recipe.seed), tokenizer)
+    bank = NoiseBank(recipe.seed)
+    builder = Builder(pool, bank, tokenizer)
+    people = Pool([work / "people"])
+    people.refresh()
     while pool.refresh() < MIN_UTTERANCES:
         time.sleep(2)
     plans = random.Random(recipe.seed + trainer.step)  # the same everywhere: no process waits for a longer window
     rng = random.Random(f"{recipe.seed}-{trainer.step}-{rank}")
 
-    def build() -> tuple[Batch, Tensor]:
-        return builder.batch(plan_step(trainer.progress, plans), NO_SPEECH_SHARE, rng), people.batch(rng)
+    lesson = Lesson(
+        tokenizer, Sound(pool, people, bank), random.Random(f"{recipe.seed}-people-{trainer.step}-{rank}"), 1
+    )
+
+    def build() -> Batch:
+        return builder.batch(plan_step(trainer.progress, plans), NO_SPEECH_SHARE, rng)
 
     ahead = ThreadPoolExecutor(1)  # reading speech from disk overlaps with the step before
     coming = ahead.submit(build)
@@ -230,9 +237,9 @@ def _run(data: Path, work: Path, recipe: Recipe, rank: int, n_ranks: int) -> Tra
         trainer.elapsed_s = float(clock[0])
         if clock[1] or trainer.progress >= 1:
             break
-        batch, voices = coming.result()
+        batch = coming.result()
         coming = ahead.submit(build)
-        losses = trainer.update(batch, voices)
+        losses = trainer.update(batch, lesson)
         sums = {name: sums.get(name, 0.0) + value / 100 for name, value in losses.items()}
         if trainer.step % 100 == 0:
             figures = " ".join(f"{name} {value:.3f}" for name, value in sums.items())
@@ -252,15 +259,14 @@ def _run(data: Path, work: Path, recipe: Recipe, rank: int, n_ranks: int) -> Tra
     return trainer
 
 
-def train(data: Path, work: Path, recipe: Recipe, n_processes: int = 2) -> Trainer:
+def train(work: Path, recipe: Recipe, n_processes: int = 2) -> Trainer:
     """Train until the planned time is over or a SIGTERM comes; continues from ``work/checkpoint.pt``.
 
     Several processes of one thread get more done than one of several threads, above all on a busy machine, where
     every parallel section would wait for the slowest core.
 
     Args:
-        data: folder with ``emotion/emodb``.
-        work: folder with ``shards/``, ``neural/``, ``tokenizer.json`` and ``start.pt``.
+        work: folder with ``shards/``, ``neural/``, ``people/``, ``tokenizer.json`` and ``start.pt``.
         recipe: how.
         n_processes: how many processes share each step.
 
@@ -270,12 +276,12 @@ def train(data: Path, work: Path, recipe: Recipe, n_processes: int = 2) -> Train
     (work / "rendezvous").unlink(missing_ok=True)
     context = multiprocessing.get_context("spawn")
     others = [
-        context.Process(target=_follow, args=(data, work, recipe, rank, n_processes), daemon=True)
+        context.Process(target=_follow, args=(work, recipe, rank, n_processes), daemon=True)
         for rank in range(1, n_processes)
     ]
     for process in others:
         process.start()
-    trainer = _run(data, work, recipe, 0, n_processes)
+    trainer = _run(work, recipe, 0, n_processes)
     for process in others:
         process.join(60)
     return trainer

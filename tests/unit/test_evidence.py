@@ -80,6 +80,13 @@ def test_nobody_speaks_twenty_syllables_in_a_second() -> None:
     assert not is_invented(long, syllables_per_second([long], 4.0))
 
 
+def test_a_loop_faster_than_anybody_speaks_was_not_said_however_sure_the_model_is() -> None:
+    loop = segment("으" * 222, logprob=-0.03, no_speech=0.003, ratio=37.7)
+    assert is_invented(loop, syllables_per_second([loop], 0.53))
+    assert not is_invented(segment("하" * 12, ratio=2.6), 6.0)  # a laugh
+    assert not is_invented(segment("가나다라" * 6, ratio=1.2), 12.0)  # somebody in a hurry
+
+
 def test_the_pace_counts_hangul_over_all_segments() -> None:
     assert syllables_per_second([segment("가 나다, ok 12"), segment("라")], 2.0) == 2.0
     assert syllables_per_second([], 0.0) == 0.0
