@@ -25,6 +25,8 @@ LOW_CONFIDENCE = math.exp(AVG_LOGPROB)
 LANGUAGE_PROB = 0.6
 # Korean is spoken at 4 to 8 syllables a second; what clips reach is in `scripts/train/thresholds.py`'s figures.
 MAX_SYLLABLES_PER_S = 10.0
+# A decoder that is stuck writes some two hundred syllables, whatever it hears: of a sound of two seconds at most.
+STUCK_SYLLABLES_PER_S = 100.0
 # Of a known phrase less is needed: `scripts/train/thresholds.py` shows what speech has.
 KNOWN_PHRASE_NO_SPEECH_PROB = 0.2
 
@@ -52,7 +54,7 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
     Whisper's own rule, no speech and unlikely words, is one case; what is unlikely was measured for some models. Text
     that repeats itself, more syllables than anybody could say in the speech that there was, and a single syllable,
     which many a noise resembles, count as unlikely too. One such doubt is enough for a phrase that Whisper is known to
-    invent. Where text repeats itself faster than anybody speaks, the decoder is stuck, however sure it is.
+    invent. Where text repeats itself ten times as fast as anybody speaks, the decoder is stuck, however sure it is.
 
     Args:
         segment: with the decoder's evidence.
@@ -62,7 +64,7 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
     letters = _letters(segment.text)
     looping = segment.compression_ratio > COMPRESSION_RATIO
     too_fast = syllables_per_s > MAX_SYLLABLES_PER_S
-    if looping and too_fast:
+    if looping and syllables_per_s > STUCK_SYLLABLES_PER_S:
         return True
     unlikely = math.exp(segment.avg_logprob) <= low_confidence or len(letters) <= 1 or looping or too_fast
     if _only_known_phrases(letters):

@@ -129,6 +129,10 @@ def test_a_loop_goes_with_silence_and_is_doubtful_with_speech(script: Script, sp
     assert warnings(heard, "ko", 0.3) == ("low_confidence",)
 
 
+def test_a_loop_goes_when_a_click_is_all_there_was(script: Script, click: NDArray[np.float32]) -> None:
+    assert script.hear(click, "정말 정말 " * 40, end_s=1.0, no_speech=0.01).text == ""
+
+
 def test_what_is_dropped_does_not_count_for_the_confidence(script: Script, spoken: NDArray[np.float32]) -> None:
     assert confidence(script.hear(spoken, "좋았다.", no_speech=0.1, logprob=-0.5).segments) == pytest.approx(
         np.exp(-0.5)

@@ -80,11 +80,12 @@ def test_nobody_speaks_twenty_syllables_in_a_second() -> None:
     assert not is_invented(long, syllables_per_second([long], 4.0))
 
 
-def test_a_loop_faster_than_anybody_speaks_was_not_said_however_sure_the_model_is() -> None:
+def test_a_loop_ten_times_as_fast_as_speech_was_not_said_however_sure_the_model_is() -> None:
     loop = segment("으" * 222, logprob=-0.03, no_speech=0.003, ratio=37.7)
     assert is_invented(loop, syllables_per_second([loop], 0.53))
+    assert not is_invented(loop, syllables_per_second([loop], 5.0))  # of speech, badly heard: doubtful
     assert not is_invented(segment("하" * 12, ratio=2.6), 6.0)  # a laugh
-    assert not is_invented(segment("가나다라" * 6, ratio=1.2), 12.0)  # somebody in a hurry
+    assert not is_invented(segment("가나다라" * 6, ratio=1.2), 120.0)  # no loop
 
 
 def test_the_pace_counts_hangul_over_all_segments() -> None:
