@@ -63,10 +63,14 @@ def is_invented(segment: Segment, syllables_per_s: float, low_confidence: float 
     """
     letters = _letters(segment.text)
     looping = segment.compression_ratio > COMPRESSION_RATIO
-    too_fast = syllables_per_s > MAX_SYLLABLES_PER_S
     if looping and syllables_per_s > STUCK_SYLLABLES_PER_S:
         return True
-    unlikely = math.exp(segment.avg_logprob) <= low_confidence or len(letters) <= 1 or looping or too_fast
+    unlikely = (
+        math.exp(segment.avg_logprob) <= low_confidence
+        or len(letters) <= 1
+        or looping
+        or syllables_per_s > MAX_SYLLABLES_PER_S
+    )
     if _only_known_phrases(letters):
         return unlikely or segment.no_speech_prob > KNOWN_PHRASE_NO_SPEECH_PROB
     return unlikely and segment.no_speech_prob > NO_SPEECH_PROB

@@ -116,12 +116,12 @@ class Trainer:
         """Warm-up over 300 steps, flat to 30 % of the time, then linear to 2 %."""
         return self.recipe.learning_rate * min(1.0, (self.step + 1) / 300, max(0.02, (1 - self.progress) / 0.7))
 
-    def losses(self, batch: Batch, people: Lesson) -> dict[str, Tensor]:
+    def losses(self, batch: Batch, lesson: Lesson) -> dict[str, Tensor]:
         """Cross-entropy and guided-attention losses of one batch, and how far the network is from Whisper with people.
 
         Args:
             batch: spoken text.
-            people: what draws them.
+            lesson: draws people and compares.
         """
         with autocast():
             audio, positions, bias = self.model.encoder(batch.mel, batch.padding_stride)
@@ -137,12 +137,12 @@ class Trainer:
         away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
         known = batch.times_s >= 0
         guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
-        said, heard = people.of_people(self.model, self.whole, PEOPLE)
+        said, heard = lesson.of_people(self.model, self.whole, PEOPLE)
         return {"ce": cross_entropy, "guide": guide, "said": said, "heard": heard}
 
-    def update(self, batch: Batch, people: Lesson) -> dict[str, float]:
+    def update(self, batch: Batch, lesson: Lesson) -> dict[str, float]:
         """One optimiser step; returns the losses."""
-        losses = self.losses(batch, people)
+        losses = self.losses(batch, lesson)
         guide = 1.0 if self.progress < 0.3 else 0.4
         loss = losses["ce"] + guide * losses["guide"] + SAID * losses["said"] + HEARD * losses["heard"]
         rate = self.learning_rate()
@@ -205,10 +205,8 @@ def _run(work: Path, recipe: Recipe, rank: int, n_ranks: int) -> Trainer:
         time.sleep(2)
     plans = random.Random(recipe.seed + trainer.step)  # the same everywhere: no process waits for a longer window
     rng = random.Random(f"{recipe.seed}-{trainer.step}-{rank}")
-
-    lesson = Lesson(
-        tokenizer, Sound(pool, people, bank), random.Random(f"{recipe.seed}-people-{trainer.step}-{rank}"), 1
-    )
+    choices = random.Random(f"{recipe.seed}-people-{trainer.step}-{rank}")  # `rng` is drawn from in another thread
+    lesson = Lesson(tokenizer, Sound(pool, people, bank), choices, 1)
 
     def build() -> Batch:
         return builder.batch(plan_step(trainer.progress, plans), NO_SPEECH_SHARE, rng)
