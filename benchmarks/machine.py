@@ -101,13 +101,16 @@ def _cpu_info() -> list[tuple[str, str]]:
 
 
 def _commit() -> str:
-    """Commit of the working tree, with `+` where the code or the models that run differ from it."""
+    """Commit of the working tree, with `+` where the code or the models that run differ from it.
+
+    Where there is no repository, `GIT_COMMIT` says it.
+    """
     try:
         head = _git("rev-parse", "--short=12", "HEAD")
         what_runs = ("maeum", "runners", "service.py", "models/embedded", "benchmarks/*.py")
         changed = _git("status", "--porcelain", "--", *what_runs)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("GIT_COMMIT", "unknown")
     return head + ("+" if changed else "")
 
 

@@ -145,17 +145,18 @@ class Encoder(nn.Module):
         """
         hidden = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
         n = mel.shape[-1] // 2 - 2
-        positions = torch.arange(n)
+        positions = torch.arange(n, device=mel.device)
         bias = None
         if padding_stride is None or n >= N_POSITIONS:
             hidden = hidden[:, :n]
         else:
             # A full window leaves less room than half a stride: then nothing of the padding is kept.
-            kept = torch.arange(min(n + padding_stride // 2, N_POSITIONS), N_POSITIONS, padding_stride)
+            first = min(n + padding_stride // 2, N_POSITIONS)
+            kept = torch.arange(first, N_POSITIONS, padding_stride, device=mel.device)
             positions = torch.cat([positions, kept])
             hidden = torch.cat([hidden[:, :n], hidden[:, n : n + 1].expand(-1, len(kept), -1)], 1)
             if padding_stride > 1 and len(kept):
-                bias = torch.zeros(1, 1, 1, len(positions))
+                bias = mel.new_zeros(1, 1, 1, len(positions))
                 bias[..., n:] = math.log((N_POSITIONS - n) / len(kept))
         x = hidden + self.position_encodings.encodings[positions]
         for index in range(self.n_layers):

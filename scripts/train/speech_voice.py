@@ -286,6 +286,18 @@ class Pool:
                     items.extend(_split(json.loads(path.read_text(encoding="utf-8")), pcm))
         return sum(len(items) for _, _, items in self._folders)
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something in every folder."""
+        return all(items for _, _, items in self._folders)
+
+    def take_out(self, count: int) -> list[Utterance]:
+        """The last utterances of the last folder, which are not drawn any more; call `refresh` before, not after."""
+        (_, _, items) = self._folders[-1]
+        taken = [Utterance(*one) for one in items[-count:]]
+        del items[-count:]
+        return taken
+
     def draw(self, rng: random.Random) -> Utterance:
         """A random utterance."""
         (_, _, items) = rng.choices(self._folders, self._shares)[0]

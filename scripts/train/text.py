@@ -3,11 +3,13 @@
 Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--init FOLDER] [--out models/embedded/text]
 
 `DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
-first layers; for each third of kote_val a tutor (all of E5, fine-tuned) and a student that have not read it (the
+first layers; for each third of kote_val tutors (all of E5, fine-tuned) and a student that have not read it (the
 student's logits there decide the bias and the temperature); the student on all of kote_val that is shipped; and its
 figures on kote_test, which no stage before has read. A student's last stage is to learn the written sentences;
 `--init` does only that, to a finished model. Everything finished is kept in the work folder, so that the same
-command goes on after an interruption. Beside the weights it writes `metrics.json`; the card quotes its figures.
+command goes on after an interruption; `--only start` and then `--only 0`, `1` and `2`, the thirds, each a command of
+its own, do what can be done side by side on a GPU. Beside the weights it writes `metrics.json`; the card quotes its
+figures.
 """
 
 import argparse
@@ -20,17 +22,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from precision import DEVICE
 from sklearn.model_selection import StratifiedKFold
 from text_data import LABELS, Floats, as_spoken
 from text_distil import distil
 from text_e5 import E5
 from text_figures import figures_of
 from text_finetune import Recipe, ask, classify, fine_tune, make_lessons, mean_states
+from text_guess import guess_words
 from text_measure import Labels, Scores, choose_bias, measure, softmax
 from text_sources import Sources
 from text_teacher import answer, describe, teach
 from text_vocabulary import choose_vocabulary, save_tokenizer
 from tokenizers import Tokenizer
+from torch import nn
 from transformers import (
     AutoModelForSequenceClassification,
     RobertaForSequenceClassification,
@@ -45,6 +50,8 @@ STORED = torch.float8_e4m3fn
 """What the matrices are rounded to in the file."""
 TUTOR = Recipe(epochs=4, learning_rate=1e-4)
 """How all layers of E5 are fine-tuned."""
+TUTORS = (False, False, True, True)
+"""For each part; whether one begins from E5 as it is or from what it has become by guessing words of these texts."""
 
 Opinions = tuple[Floats, Floats]
 """What a teacher thinks of KOTE's training rows and of the GoEmotions comments, shape (n, labels) each."""
@@ -57,6 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=Path("build/train/text"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=Path("models/embedded/text"), help="for the finished model")
     parser.add_argument("--init", type=Path, help="a finished model that is to learn the written sentences, no more")
+    parser.add_argument("--only", choices=("start", *map(str, range(SELECTION_PARTS))), help="do this part, and stop")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -71,6 +79,7 @@ class Trainer:
         began_s = time.monotonic()
         self.e5 = e5 = E5()
         states = e5.describe(texts, work / "states.npy")
+        self.whole_vocabulary = e5.vocabulary([f(text) for text in texts for f in (str, as_spoken)])
         self.tokenizer, pieces = choose_vocabulary(texts, e5.tokenizer(), e5.pieces)
         self.encoder: RobertaModel = distil(
             e5.encoder(pieces, LAYERS),
@@ -91,13 +100,33 @@ class Trainer:
         if not kept.exists():
             kept.write_text(json.dumps(time.monotonic() - began_s))
 
-    def teach(self, rows: Labels) -> tuple[Opinions, Opinions]:
+    def teach(self, rows: Labels, name: str) -> tuple[Opinions, Opinions]:
         """What kernel ridge regression on some rows of kote_val thinks: of KOTE's 44 labels, and of the six."""
-        kote = self.kote.take(rows)
-        opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
-        return opinions, answer(opinions, kote.six, self.seed)
+        kept = self.work / f"{name}-{self.seed}.npz"
+        if not kept.exists():
+            kote = self.kote.take(rows)
+            opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
+            answers = answer(opinions, kote.six, self.seed)
+            np.savez(kept, own=opinions[0], other=opinions[1], own_six=answers[0], other_six=answers[1])
+        with np.load(kept) as thoughts:
+            return (thoughts["own"], thoughts["other"]), (thoughts["own_six"], thoughts["other_six"])
 
-    def tutor(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> tuple[Floats, Floats]:
+    def adapted(self) -> RobertaModel:
+        """All layers of E5 after guessing words that are left out of all texts, over the pieces that these need."""
+        tokenizer, pieces = self.whole_vocabulary
+        texts = [*self.texts, *self.sources.clear[0]]
+        return guess_words(self.e5.encoder(pieces), tokenizer, texts, self.seed, self.work / f"guessing-{self.seed}.pt")
+
+    def tutors(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> tuple[Floats, Floats]:
+        """What several tutors together think; see `tutor`."""
+        thoughts = [
+            self.tutor(rows, taught, f"{name}-{number}", number, adapted) for number, adapted in enumerate(TUTORS)
+        ]
+        return mean([kote for kote, _ in thoughts]), mean([six for _, six in thoughts])
+
+    def tutor(
+        self, rows: Labels, taught: tuple[Opinions, Opinions], name: str, number: int, adapted: bool
+    ) -> tuple[Floats, Floats]:
         """What all layers of E5, fine-tuned on some rows of kote_val, think of all its texts and of GoEmotions'.
 
         Returns:
@@ -107,8 +136,10 @@ class Trainer:
         if not kept.exists():
             began_s = time.monotonic()
             lessons = make_lessons(self.kote.take(rows), self.translated, self.sources.diary, *taught, TUTOR)
-            tokenizer, pieces = self.e5.vocabulary([f(text) for text in self.texts for f in (str, as_spoken)])
-            model = fine_tune(self.e5.encoder(pieces), lessons, tokenizer, TUTOR, self.seed, name, read=mean_states)
+            tokenizer, pieces = self.whole_vocabulary
+            encoder = self.adapted() if adapted else self.e5.encoder(pieces)
+            seed = self.seed + number
+            model = fine_tune(encoder, lessons, tokenizer, TUTOR, seed, name, read=mean_states)
             kote, six = ask(model, tokenizer, [*self.kote.texts, *self.translated.texts])
             np.savez(kept, kote=kote, six=six)
             self._keep_time(kept.stem, began_s)
@@ -122,7 +153,8 @@ class Trainer:
             config = copy.deepcopy(self.encoder.config)
             config.num_labels = len(LABELS)
             model = RobertaForSequenceClassification(config)
-            model.load_state_dict(torch.load(kept, weights_only=True))
+            model.load_state_dict(torch.load(kept, weights_only=True, map_location=DEVICE))
+            nn.Module.to(model, DEVICE)
             model.train(mode=False)
             return model
         began_s = time.monotonic()
@@ -144,26 +176,38 @@ class Trainer:
         """
         n_kote = len(self.kote.texts)
         several = self.kote.six.max(axis=1) < 1.0
-        strata = np.where(several, len(LABELS), self.kote.six.argmax(axis=1))
         logits = np.zeros((n_kote, len(LABELS)))
-        parts = list(StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata))
         fair: list[Floats] = [np.zeros_like(self.kote.targets), np.zeros_like(self.kote.six)]
         elsewhere: list[list[Floats]] = [[], []]
-        for part, (known, unseen) in enumerate(parts):
-            taught = self.teach(known)
-            thoughts = self.tutor(known, taught, f"tutor-without-{part}")
+        for part in range(SELECTION_PARTS):
+            unseen, model, thoughts = self.train_part(part)
             for place, thought in enumerate(thoughts):
                 fair[place][unseen] = thought[unseen]
                 elsewhere[place].append(thought[n_kote:])
-            both = [(own, mean([other, t[n_kote:]])) for (own, other), t in zip(taught, thoughts, strict=True)]
-            model = self.student(known, (both[0], both[1]), f"without-{part}")
             logits[unseen] = classify(model, self.tokenizer, [self.kote.texts[row] for row in unseen])
+        everything = np.arange(n_kote)
         both = [
             (mean([own, fair[place]]), mean([other, mean(elsewhere[place])]))
-            for place, (own, other) in enumerate(self.teach(np.arange(n_kote)))
+            for place, (own, other) in enumerate(self.teach(everything, "taught-all"))
         ]
-        model = self.student(np.arange(n_kote), (both[0], both[1]), "all")
+        model = self.student(everything, (both[0], both[1]), "all")
         return model, logits[~several], self.kote.six[~several].argmax(axis=1)
+
+    def train_part(self, part: int) -> tuple[Labels, RobertaForSequenceClassification, tuple[Floats, Floats]]:
+        """All that has not read one part of kote_val.
+
+        Returns:
+            The rows of the part, the student, and what the tutors think of all texts.
+        """
+        several = self.kote.six.max(axis=1) < 1.0
+        strata = np.where(several, len(LABELS), self.kote.six.argmax(axis=1))
+        parts = StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata)
+        known, unseen = list(parts)[part]
+        taught = self.teach(known, f"taught-without-{part}")
+        thoughts = self.tutors(known, taught, f"tutor-without-{part}")
+        here = len(self.kote.texts)
+        both = [(own, mean([other, t[here:]])) for (own, other), t in zip(taught, thoughts, strict=True)]
+        return unseen, self.student(known, (both[0], both[1]), f"without-{part}"), thoughts
 
     def minutes(self) -> dict[str, float]:
         """Minutes that each stage took, over all runs that shared this work folder."""
@@ -199,7 +243,14 @@ def main() -> None:
     figures: dict[str, Any] = {}
     if arguments.init is None:
         trainer = Trainer(sources, arguments.work, arguments.seed)
+        if arguments.only == "start":
+            trainer.adapted()
+            return
+        if arguments.only:
+            trainer.train_part(int(arguments.only))
+            return
         model, logits, labels = trainer.train()
+        model.cpu()
         bias, temperature = choose_bias(logits, labels)
         head = model.classifier.out_proj
         with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither

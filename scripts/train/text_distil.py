@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from precision import autocast
+from precision import DEVICE, autocast_on_device
 from text_data import Floats
 from text_finetune import first_states
 from text_vocabulary import batches, encode, heard
@@ -34,13 +34,14 @@ def distil(
         The encoder.
     """
     flat = states.reshape(len(texts), -1)
-    wanted = torch.from_numpy((flat - flat.mean(axis=0)) / flat.std(axis=0))
+    wanted = torch.from_numpy((flat - flat.mean(axis=0)) / flat.std(axis=0)).to(DEVICE)
     torch.manual_seed(seed)
     student = nn.ModuleDict({"encoder": encoder, "say": nn.Linear(encoder.config.hidden_size, wanted.shape[1])})
+    student.to(DEVICE)
     optimizer = torch.optim.AdamW(student.parameters(), 3e-4, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     done = 0
     if kept.exists():
-        state = torch.load(kept, weights_only=True)
+        state = torch.load(kept, weights_only=True, map_location=DEVICE)
         student.load_state_dict(state["student"])
         optimizer.load_state_dict(state["optimizer"])
         done = state["epochs"]
@@ -54,7 +55,7 @@ def distil(
             optimizer.param_groups[0]["lr"] = 3e-4 * min(
                 progress * epochs * 10, 0.5 + 0.5 * math.cos(math.pi * progress)
             )
-            with autocast():
+            with autocast_on_device():
                 said = student["say"](first_states(encoder, batch))
             loss = functional.mse_loss(said.float(), wanted[rows])
             total += loss.item()

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from precision import autocast
+from precision import DEVICE, autocast_on_device
 from text_data import Floats
 from text_vocabulary import END, MAX_TOKENS, PAD, START, UNKNOWN, batches, encode, with_ends
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import RobertaConfig, RobertaModel
 
@@ -170,16 +170,17 @@ class E5:
         tokenizer, pieces = self.vocabulary(asked)
         ids = encode(tokenizer, asked, max_tokens=128)
         model = self.encoder(pieces)
+        nn.Module.to(model, DEVICE)
         model.train(mode=False)
         states = np.zeros((len(texts), len(DESCRIBED), self.width), np.float16)
         bar = tqdm(total=len(texts), desc="E5", unit="text", mininterval=5)
-        with torch.inference_mode(), autocast():
+        with torch.inference_mode(), autocast_on_device():
             for rows, batch in batches(ids, 4_000, np.random.default_rng(0)):
                 known = (batch != PAD).long()
                 layers = model(batch, attention_mask=known, output_hidden_states=True).hidden_states
                 share = (known / known.sum(dim=1, keepdim=True))[..., None]
                 means = [(layers[layer].float() * share).sum(dim=1) for layer in DESCRIBED]
-                states[rows] = torch.stack(means, dim=1).numpy()
+                states[rows] = torch.stack(means, dim=1).cpu().numpy()
                 bar.update(len(rows))
         np.save(kept, states)
         return states.astype(np.float32)

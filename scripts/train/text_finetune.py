@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from precision import autocast
+from precision import DEVICE, autocast_on_device
 from text_data import LABELS, Comments, Floats
 from text_vocabulary import PAD, batches, encode, heard
 from tokenizers import Tokenizer
@@ -224,16 +224,16 @@ def fine_tune(
         The running average of the weights, in evaluation mode.
     """
     torch.manual_seed(seed)
-    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout, read)
+    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout, read).to(DEVICE)
     rng = np.random.default_rng(seed)
     student.whiten([batch for _, batch in batches(encode(tokenizer, lessons.texts[:1_500]), 4_000, rng)])
-    kote, goemotions, six = map(torch.from_numpy, (lessons.kote, lessons.goemotions, lessons.six))
-    weights = torch.from_numpy(lessons.weights)
+    known = (lessons.kote, lessons.goemotions, lessons.six, lessons.weights)
+    kote, goemotions, six, weights = (torch.from_numpy(one).to(DEVICE) for one in known)
     translated = np.flatnonzero(lessons.weights[:, 1] > 0)
     others = np.flatnonzero(lessons.weights[:, 1] == 0)
 
     def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
-        with autocast():
+        with autocast_on_device():
             scores = student(ids)
         losses = (
             functional.cross_entropy(scores[0].float(), six[rows], reduction="none"),
@@ -282,6 +282,8 @@ def descend(
         The running average of the network's weights, in evaluation mode.
     """
     average = copy.deepcopy(network).eval()
+    means: list[Tensor] = list(average.parameters())
+    values: list[Tensor] = list(network.parameters())
     optimizer = torch.optim.AdamW([{"params": g} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     bar = tqdm(range(epochs), desc=name, unit="epoch")
     step = 0
@@ -302,8 +304,7 @@ def descend(
             step += 1
             decay = min(0.99, step / (step + 10))
             with torch.no_grad():
-                for mean, value in zip(average.parameters(), network.parameters(), strict=True):
-                    mean.lerp_(value, 1 - decay)
+                torch._foreach_lerp_(means, values, 1 - decay)
         bar.set_postfix(loss=f"{error.item():.3f}")
     return average
 
@@ -316,11 +317,11 @@ def ask(student: Student, tokenizer: Tokenizer, texts: list[str]) -> tuple[Float
     """
     kote = np.zeros((len(texts), student.kote.out_features), np.float32)
     six = np.zeros((len(texts), len(LABELS)), np.float32)
-    with torch.inference_mode(), autocast():
+    with torch.inference_mode(), autocast_on_device():
         for rows, batch in batches(encode(tokenizer, texts), 4_000, np.random.default_rng(0)):
             scores = student(batch)
-            kote[rows] = torch.sigmoid(scores[1].float()).numpy()
-            six[rows] = torch.softmax(scores[0].float(), dim=1).numpy()
+            kote[rows] = torch.sigmoid(scores[1].float()).cpu().numpy()
+            six[rows] = torch.softmax(scores[0].float(), dim=1).cpu().numpy()
     return kote, six
 
 
@@ -335,5 +336,5 @@ def classify(model: RobertaForSequenceClassification, tokenizer: Tokenizer, text
     logits = np.zeros((len(texts), len(LABELS)))
     with torch.inference_mode():
         for rows, batch in batches(ids, 4_000, np.random.default_rng(0)):
-            logits[rows] = model(batch, attention_mask=(batch != PAD).long()).logits.double().numpy()
+            logits[rows] = model(batch, attention_mask=(batch != PAD).long()).logits.double().cpu().numpy()
     return logits

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from precision import DEVICE
 from text_data import as_spoken
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor
@@ -111,7 +112,7 @@ def batches(
     """Group texts of like length into batches of about `n_tokens`, in random order.
 
     Yields:
-        Rows, shape (batch,), and their ids padded to the longest, int64, shape (batch, length).
+        Rows, shape (batch,), and their ids padded to the longest, int64, shape (batch, length), on `DEVICE`.
     """
     lengths = np.array([len(text) for text in ids])
     order = np.argsort(lengths + rng.uniform(-2, 2, len(ids)))
@@ -125,4 +126,4 @@ def batches(
         padded = np.full((len(rows), lengths[rows].max()), PAD, dtype=np.int64)
         for place, row in enumerate(rows):
             padded[place, : lengths[row]] = ids[row]
-        yield rows, torch.from_numpy(padded)
+        yield rows, torch.from_numpy(padded).to(DEVICE)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from precision import autocast
+from precision import DEVICE, autocast_on_device
 from text_data import LABELS, Comments, Floats
 from text_finetune import GOEMOTIONS_PER_EPOCH, Plan, classify, descend, drawn
 from text_measure import softmax
@@ -44,7 +44,7 @@ def widen(
     known = [*comments.texts, *translated.texts]
     answers = softmax(classify(model, tokenizer, known)).astype(np.float32)
     sure: Floats = np.eye(len(LABELS), dtype=np.float32)[clear[1]] * (1 - SMOOTHED) + SMOOTHED / len(LABELS)
-    texts, targets = [*known, *clear[0]], torch.from_numpy(np.concatenate([answers, sure]))
+    texts, targets = [*known, *clear[0]], torch.from_numpy(np.concatenate([answers, sure])).to(DEVICE)
     foreign = np.arange(len(comments.texts), len(known))
     always = np.setdiff1d(np.arange(len(texts)), foreign)
     torch.manual_seed(seed)
@@ -56,7 +56,7 @@ def widen(
         return drawn(texts, chosen, tokenizer, rng)
 
     def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
-        with autocast():
+        with autocast_on_device():
             logits: Tensor = student(ids, attention_mask=(ids != PAD).long()).logits
         return functional.cross_entropy(logits.float(), targets[rows])
 
