@@ -3,7 +3,7 @@
 Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--init FOLDER] [--out models/embedded/text]
 
 `DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
-first layers; for each third of kote_val tutors (all of E5, fine-tuned) and a student that have not read it (the
+first layers; for each third of kote_val a tutor (all of E5, fine-tuned) and a student that have not read it (the
 student's logits there decide the bias and the temperature); the student on all of kote_val that is shipped; and its
 figures on kote_test, which no stage before has read. A student's last stage is to learn the written sentences;
 `--init` does only that, to a finished model. Everything finished is kept in the work folder, so that the same
@@ -29,7 +29,6 @@ from text_distil import distil
 from text_e5 import E5
 from text_figures import figures_of
 from text_finetune import Recipe, ask, classify, fine_tune, make_lessons, mean_states
-from text_guess import guess_words
 from text_measure import Labels, Scores, choose_bias, measure, softmax
 from text_sources import Sources
 from text_teacher import answer, describe, teach
@@ -50,8 +49,6 @@ STORED = torch.float8_e4m3fn
 """What the matrices are rounded to in the file."""
 TUTOR = Recipe(epochs=4, learning_rate=1e-4)
 """How all layers of E5 are fine-tuned."""
-TUTORS = (False, False, True, True)
-"""For each part; whether one begins from E5 as it is or from what it has become by guessing words of these texts."""
 
 Opinions = tuple[Floats, Floats]
 """What a teacher thinks of KOTE's training rows and of the GoEmotions comments, shape (n, labels) each."""
@@ -79,7 +76,6 @@ class Trainer:
         began_s = time.monotonic()
         self.e5 = e5 = E5()
         states = e5.describe(texts, work / "states.npy")
-        self.whole_vocabulary = e5.vocabulary([f(text) for text in texts for f in (str, as_spoken)])
         self.tokenizer, pieces = choose_vocabulary(texts, e5.tokenizer(), e5.pieces)
         self.encoder: RobertaModel = distil(
             e5.encoder(pieces, LAYERS),
@@ -111,22 +107,7 @@ class Trainer:
         with np.load(kept) as thoughts:
             return (thoughts["own"], thoughts["other"]), (thoughts["own_six"], thoughts["other_six"])
 
-    def adapted(self) -> RobertaModel:
-        """All layers of E5 after guessing words that are left out of all texts, over the pieces that these need."""
-        tokenizer, pieces = self.whole_vocabulary
-        texts = [*self.texts, *self.sources.clear[0]]
-        return guess_words(self.e5.encoder(pieces), tokenizer, texts, self.seed, self.work / f"guessing-{self.seed}.pt")
-
-    def tutors(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> tuple[Floats, Floats]:
-        """What several tutors together think; see `tutor`."""
-        thoughts = [
-            self.tutor(rows, taught, f"{name}-{number}", number, adapted) for number, adapted in enumerate(TUTORS)
-        ]
-        return mean([kote for kote, _ in thoughts]), mean([six for _, six in thoughts])
-
-    def tutor(
-        self, rows: Labels, taught: tuple[Opinions, Opinions], name: str, number: int, adapted: bool
-    ) -> tuple[Floats, Floats]:
+    def tutor(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> tuple[Floats, Floats]:
         """What all layers of E5, fine-tuned on some rows of kote_val, think of all its texts and of GoEmotions'.
 
         Returns:
@@ -136,10 +117,8 @@ class Trainer:
         if not kept.exists():
             began_s = time.monotonic()
             lessons = make_lessons(self.kote.take(rows), self.translated, self.sources.diary, *taught, TUTOR)
-            tokenizer, pieces = self.whole_vocabulary
-            encoder = self.adapted() if adapted else self.e5.encoder(pieces)
-            seed = self.seed + number
-            model = fine_tune(encoder, lessons, tokenizer, TUTOR, seed, name, read=mean_states)
+            tokenizer, pieces = self.e5.vocabulary([f(text) for text in self.texts for f in (str, as_spoken)])
+            model = fine_tune(self.e5.encoder(pieces), lessons, tokenizer, TUTOR, self.seed, name, read=mean_states)
             kote, six = ask(model, tokenizer, [*self.kote.texts, *self.translated.texts])
             np.savez(kept, kote=kote, six=six)
             self._keep_time(kept.stem, began_s)
@@ -197,14 +176,14 @@ class Trainer:
         """All that has not read one part of kote_val.
 
         Returns:
-            The rows of the part, the student, and what the tutors think of all texts.
+            The rows of the part, the student, and what the tutor thinks of all texts.
         """
         several = self.kote.six.max(axis=1) < 1.0
         strata = np.where(several, len(LABELS), self.kote.six.argmax(axis=1))
         parts = StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata)
         known, unseen = list(parts)[part]
         taught = self.teach(known, f"taught-without-{part}")
-        thoughts = self.tutors(known, taught, f"tutor-without-{part}")
+        thoughts = self.tutor(known, taught, f"tutor-without-{part}")
         here = len(self.kote.texts)
         both = [(own, mean([other, t[here:]])) for (own, other), t in zip(taught, thoughts, strict=True)]
         return unseen, self.student(known, (both[0], both[1]), f"without-{part}"), thoughts
@@ -244,7 +223,6 @@ def main() -> None:
     if arguments.init is None:
         trainer = Trainer(sources, arguments.work, arguments.seed)
         if arguments.only == "start":
-            trainer.adapted()
             return
         if arguments.only:
             trainer.train_part(int(arguments.only))
