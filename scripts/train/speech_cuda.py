@@ -1,7 +1,7 @@
 """Train the speech model further on a GPU: large batches, and people in texts that Whisper makes up anew each time.
 
-What two cores can do in an hour, `speech_train`, is held to one text for each window of a person. There are three hours
-of people, so that a network learns these texts by heart. Whisper's Korean of another language changes with every
+`speech_train`, for two cores, holds the network to one text for each window of a person. There are three hours of
+people, few enough for it to learn these texts by heart. Whisper's Korean of another language changes with every
 change of the sound, and here it is asked again whenever a window is cut, joined, sped up or made noisy.
 
     python scripts/train/speech_cuda.py --work build/speech --minutes 8
@@ -322,7 +322,7 @@ def train(work: Path, recipe: Recipe, makers: Makers, device: torch.device) -> N
     trainer = Trainer(work, recipe, device)
     unseen = list(left_out(work, device))
     spoken, people = makers.batches(device)
-    first = (spoken(), people())
+    batches = (spoken(), people())
     LOG.info("first batches are there")
     began_s = saved_s = time.monotonic()
     sums = torch.zeros(4, device=device)
@@ -332,8 +332,8 @@ def train(work: Path, recipe: Recipe, makers: Makers, device: torch.device) -> N
         makers.advance(trainer.progress)
         if trainer.progress >= 1.0:
             break
-        sums += trainer.update(*first) / 100
-        first = (spoken(), people())
+        sums += trainer.update(*batches) / 100
+        batches = (spoken(), people())
         if trainer.step % 100 == 0:
             LOG.info("step %d %.0f s: spoken %.3f, times %.3f, people %.3f, heard %.4f", trainer.step, elapsed_s, *sums)
             sums.zero_()
