@@ -6,13 +6,9 @@ from maeum.process.cores import has_bf16
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Of the text model's training."""
+_CPU = torch.device("cpu")
 
 
-def autocast() -> torch.autocast:
+def autocast(device: torch.device = _CPU) -> torch.autocast:
     """A context that computes in bfloat16 where the processor has it; elsewhere it would be fifty times slower."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=has_bf16())
-
-
-def autocast_on_device() -> torch.autocast:
-    """The same on `DEVICE`."""
-    return torch.autocast(DEVICE.type, torch.bfloat16, enabled=DEVICE.type == "cuda" or has_bf16())
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda" or has_bf16())

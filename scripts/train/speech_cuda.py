@@ -12,50 +12,32 @@ The work folder is `speech.py`'s, with a checkpoint or what training starts from
 
 import argparse
 import logging
-import multiprocessing
 import os
-import queue
-import random
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from speech_distil import HARDNESS_OF_PEOPLE, WITHOUT_TIMES
+from precision import autocast
+from speech_distil import WITHOUT_TIMES
+from speech_makers import LEFT_OUT, PEOPLE, Makers, arrays_of
 from speech_network import PADDING_STRIDE, WHISPER_INNER, Shape, Whisper, relative_error
-from speech_noise import NoiseBank
-from speech_people import another_head
 from speech_text import N_TIMESTAMPS, TIMESTAMP_STEP_S, token_of
-from speech_train import ATTENTION_SLACK_S, HEARD, LATE, NO_SPEECH_SHARE, SAID, plan_step
-from speech_voice import SAMPLE_RATE_HZ, Pool
-from speech_windows import IGNORED, Builder, harden, log_mel
+from speech_train import HEARD, LATE, SAID, spoken_losses
+from speech_voice import Pool
 from tokenizers import Tokenizer
 from torch import Tensor
 
 LOG = logging.getLogger("speech")
-BATCHES = 32  # of `plan_step` in one
-PEOPLE = 64  # windows a step
-JOINED_SHARE = 0.5  # of the people: parts of two, one after the other
-LONGEST_S = 9.0
-NEURAL_SHARE = 0.6  # of the utterances
 ENCODER_RATE = 0.5
 WARM_UP = 200  # steps
 MAX_TOKENS = 48  # a text that goes on is one that repeats itself
 HOTTEST = 0.8  # temperature of what Whisper makes up
-LEFT_OUT = 96  # windows of people: to see whether what is learned holds for others
-WAITING = 6  # batches made ahead, of each kind
 
 _HALF = {"cuda": torch.float16, "cpu": torch.bfloat16}
-
-Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,112 +53,6 @@ class Recipe:
     minutes: float
     seed: int
     learning_rate: float
-
-
-class Makers:
-    """Processes that make batches of windows; to be started before CUDA is."""
-
-    def __init__(self, work: Path, recipe: Recipe, count: int) -> None:
-        context = multiprocessing.get_context("fork")
-        self._progress: Synchronized[float] = context.Value("d", 0.0)
-        self._over: Event = context.Event()
-        self._queues: tuple[Any, Any] = (context.Queue(WAITING), context.Queue(WAITING))
-        bank = NoiseBank(recipe.seed)
-        jobs = [
-            (work, bank, f"{recipe.seed}-{rank}", *self._queues, self._progress, self._over) for rank in range(count)
-        ]
-        self._processes = [context.Process(target=_make, args=job, daemon=True) for job in jobs]
-        for process in self._processes:
-            process.start()
-
-    def batches(self, device: torch.device) -> tuple[Callable[[], dict[str, Tensor]], Callable[[], dict[str, Tensor]]]:
-        """Where the next batch of spoken text comes from, and of people; both already on the device."""
-        return _ahead(self._queues[0], device), _ahead(self._queues[1], device)
-
-    def advance(self, progress: float) -> None:
-        """Tell at what point of the training, 0 to 1, batches are for."""
-        self._progress.value = progress
-
-    def stop(self) -> None:
-        """End them."""
-        self._over.set()
-        for process in self._processes:
-            process.terminate()
-
-
-def _ahead(source: Any, device: torch.device) -> Callable[[], dict[str, Tensor]]:
-    ready: queue.Queue[dict[str, Tensor]] = queue.Queue(2)
-
-    def move() -> None:
-        while True:
-            arrays = source.get()
-            ready.put({name: torch.as_tensor(value).to(device) for name, value in arrays.items()})
-
-    threading.Thread(target=move, daemon=True).start()
-    return ready.get
-
-
-def _make(
-    work: Path, bank: NoiseBank, seed: str, spoken: Any, people: Any, progress: "Synchronized[float]", over: Event
-) -> None:
-    os.nice(3)  # what feeds the GPU goes first
-    torch.set_num_threads(1)
-    rng = random.Random(seed)
-    draw = np.random.default_rng(rng.randrange(2**32))
-    pool = Pool([work / "shards", work / "neural"], [1 - NEURAL_SHARE, NEURAL_SHARE])
-    speakers = Pool([work / "people"])
-    speakers.refresh()
-    speakers.take_out(LEFT_OUT)
-    builder = Builder(pool, bank, Tokenizer.from_file(str(work / "tokenizer.json")))
-    while not (pool.refresh() and pool.ready):
-        time.sleep(1)
-    for step in range(2**31):
-        if over.is_set():
-            return
-        if step % 20 == 0:
-            pool.refresh()
-        plan = plan_step(progress.value, rng)
-        batch = builder.batch(replace(plan, batch=BATCHES * plan.batch), NO_SPEECH_SHARE, rng)
-        spoken.put(
-            {
-                "mel": batch.mel.numpy().astype(np.float16),
-                "inputs": batch.inputs.numpy(),
-                "labels": batch.labels.numpy(),
-                "times_s": batch.times_s.numpy(),
-                "padding_stride": batch.padding_stride or 0,
-            }
-        )
-        people.put(_people(speakers, bank, rng, draw, PEOPLE))
-
-
-def _people(speakers: Pool, bank: NoiseBank, rng: random.Random, draw: np.random.Generator, count: int) -> Arrays:
-    waves = [harden(wave, bank, HARDNESS_OF_PEOPLE, rng, draw) for wave in (join(speakers, rng) for _ in range(count))]
-    return _arrays(waves)
-
-
-def _arrays(waves: list[NDArray[np.float32]]) -> Arrays:
-    features = [log_mel(wave) for wave in waves]
-    n = -(-max(one.shape[1] for one in features) // 2) * 2
-    mel = torch.stack([F.pad(one, (0, n + 4 - one.shape[1])) for one in features])
-    lengths = [len(wave) / SAMPLE_RATE_HZ for wave in waves]
-    return {"mel": mel.numpy().astype(np.float16), "lengths_s": np.array(lengths, np.float32)}
-
-
-def join(speakers: Pool, rng: random.Random) -> NDArray[np.float32]:
-    """A window of a person, or parts of two with a pause between them, float32, at most `LONGEST_S` long."""
-    pieces = [another_head(speakers.draw(rng), rng).pcm]
-    if rng.random() < JOINED_SHARE:
-        pieces.append(another_head(speakers.draw(rng), rng).pcm)
-        pieces = [_part(one, rng) for one in pieces]
-        pieces.insert(1, np.zeros(round(rng.uniform(0.0, 0.6) * SAMPLE_RATE_HZ), np.int16))
-    together = np.concatenate(pieces)[: round(LONGEST_S * SAMPLE_RATE_HZ)]
-    return np.float32(1 / 32768) * together.astype(np.float32)
-
-
-def _part(pcm: NDArray[np.int16], rng: random.Random) -> NDArray[np.int16]:
-    length = min(len(pcm), round(rng.uniform(1.2, 4.5) * SAMPLE_RATE_HZ))
-    first = rng.randrange(len(pcm) - length + 1)
-    return pcm[first : first + length]
 
 
 class Teacher:
@@ -255,23 +131,13 @@ class Trainer:
         ]
         self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
 
-    def autocast(self) -> torch.autocast:
-        """Products in bfloat16."""
-        return torch.autocast(self.device.type, torch.bfloat16)
-
     def spoken(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Cross-entropy of spoken text, and how far two heads are from each token's time."""
-        with self.autocast():
+        with autocast(self.device):
             audio, positions, bias = self.model.encoder(batch["mel"].float(), int(batch["padding_stride"]) or None)
             logits, attention = self.model.decoder(batch["inputs"], audio, bias)
-        smoothing = 0.0 if self.progress >= LATE else 0.02
-        wanted = batch["labels"].flatten()
-        said = F.cross_entropy(logits.float().flatten(0, 1), wanted, ignore_index=IGNORED, label_smoothing=smoothing)
-        distance = positions * TIMESTAMP_STEP_S - batch["times_s"][..., None]
-        away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
-        known = batch["times_s"] >= 0
-        guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
-        return said, guide
+        late = self.progress >= LATE
+        return spoken_losses(logits, attention, positions, batch["labels"], batch["times_s"], late=late)
 
     def people(self, batch: dict[str, Tensor], hottest: float) -> tuple[Tensor, Tensor]:
         """Divergence from Whisper in nats a token, and the relative error of the encoder."""
@@ -280,7 +146,7 @@ class Trainer:
             audio, bias = self.teacher.hear(mel)
             tokens, known = self.teacher.make_up(audio, bias, batch["lengths_s"], hottest)
             wanted = self.teacher.probabilities(tokens, audio, bias)
-        with self.autocast():
+        with autocast(self.device):
             own = self.model.encoder(mel, 2 * PADDING_STRIDE)[0]
             given, _ = self.model.decoder(tokens[:, :-1], own, bias)
         away = F.kl_div(given.float().log_softmax(-1), wanted, log_target=True, reduction="none").sum(-1)
@@ -313,7 +179,7 @@ def left_out(work: Path, device: torch.device) -> Iterator[dict[str, Tensor]]:
     pool.refresh()
     waves = [np.float32(1 / 32768) * pcm.astype(np.float32) for pcm in (one.pcm for one in pool.take_out(LEFT_OUT))]
     for first in range(0, len(waves), PEOPLE):
-        arrays = _arrays(waves[first : first + PEOPLE])
+        arrays = arrays_of(waves[first : first + PEOPLE])
         yield {name: torch.as_tensor(value).to(device) for name, value in arrays.items()}
 
 
@@ -367,7 +233,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     recipe = Recipe(arguments.minutes, arguments.seed, arguments.learning_rate)
-    makers = Makers(arguments.work, recipe, arguments.makers)
+    makers = Makers(arguments.work, arguments.seed, arguments.makers)
     train(arguments.work, recipe, makers, torch.device(arguments.device))
     makers.stop()
 

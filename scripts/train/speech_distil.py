@@ -15,7 +15,7 @@ from speech_noise import NoiseBank
 from speech_people import another_head
 from speech_text import TIMESTAMP_STEP_S, token_of
 from speech_voice import Pool, Utterance
-from speech_windows import harden, log_mel
+from speech_windows import harden, log_mel, side_by_side
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import trange
@@ -151,9 +151,9 @@ class Lesson:
 
     def _mel(self, utterances: Sequence[Utterance], hardness: float) -> Tensor:
         waves = [np.float32(1 / 32768) * one.pcm.astype(np.float32) for one in utterances]
-        features = [log_mel(harden(wave, self._sound.bank, hardness, self._rng, self._draw)) for wave in waves]
-        n = -(-max(one.shape[1] for one in features) // 2) * 2
-        return torch.stack([F.pad(one, (0, n + 4 - one.shape[1])) for one in features])
+        return side_by_side(
+            [log_mel(harden(wave, self._sound.bank, hardness, self._rng, self._draw)) for wave in waves]
+        )
 
     def _targets(self, utterances: Sequence[Utterance]) -> tuple[Tensor, Tensor]:
         """Tokens after the prompt, int64 (utterances, length), and a float mask of the same shape."""

@@ -74,6 +74,32 @@ def plan_step(progress: float, rng: random.Random) -> Plan:
     return Plan(rng.choice((WINDOW_S, rng.uniform(20.0, WINDOW_S))), 1, stride, hardness, timestamps)
 
 
+def spoken_losses(
+    logits: Tensor, attention: Tensor, positions: Tensor, labels: Tensor, times_s: Tensor, *, late: bool
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of spoken text, and how far the heads that are to follow the sound are from each token's time.
+
+    Args:
+        logits: (batch, length, vocabulary).
+        attention: of these heads, (batch, heads, length, audio).
+        positions: of the audio's states, in steps of 20 ms, (audio,).
+        labels: int64, (batch, length), `IGNORED` where nothing is to be learned.
+        times_s: when each label is spoken, (batch, length); negative where unknown.
+        late: labels are not smoothed.
+    """
+    said = F.cross_entropy(
+        logits.float().flatten(0, 1),
+        labels.flatten(),
+        ignore_index=IGNORED,
+        label_smoothing=0.0 if late else 0.02,
+    )
+    distance = positions * TIMESTAMP_STEP_S - times_s[..., None]
+    away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
+    known = times_s >= 0
+    guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
+    return said, guide
+
+
 class Trainer:
     """The model with what training adds to it, begun from what `speech_distil` made of Whisper."""
 
@@ -126,17 +152,9 @@ class Trainer:
         with autocast():
             audio, positions, bias = self.model.encoder(batch.mel, batch.padding_stride)
             logits, attention = self.model.decoder(batch.inputs, audio, bias)
-        cross_entropy = F.cross_entropy(
-            logits.float().flatten(0, 1),
-            batch.labels.flatten(),
-            ignore_index=IGNORED,
-            label_smoothing=0.0 if self.progress >= LATE else 0.02,
+        cross_entropy, guide = spoken_losses(
+            logits, attention, positions, batch.labels, batch.times_s, late=self.progress >= LATE
         )
-        # Heads pulled to the time of each token.
-        distance = positions * TIMESTAMP_STEP_S - batch.times_s[..., None]
-        away = 1 - torch.exp(-(distance**2) / (2 * ATTENTION_SLACK_S**2))
-        known = batch.times_s >= 0
-        guide = ((attention.float() * away[:, None]).sum(-1).mean(1) * known).sum() / known.sum().clamp(min=1)
         said, heard = lesson.of_people(self.model, self.whole, PEOPLE)
         return {"ce": cross_entropy, "guide": guide, "said": said, "heard": heard}
 

@@ -1,6 +1,7 @@
 """Training windows: utterances laid end to end, made harder, and turned into features and targets."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
@@ -74,6 +75,12 @@ def log_mel(wave: Wave) -> Tensor:
     log = power.clamp(min=1e-10).log10()
     # faster-whisper drops the frame of the 160 zeros it appended.
     return ((torch.maximum(log, log.max() - 8.0) + 4.0) / 4.0)[:, : len(wave) // 160]
+
+
+def side_by_side(features: Sequence[Tensor]) -> Tensor:
+    """Features of several clips, (batch, 80, 2 * n + 4): padded to the longest and by four frames."""
+    n = -(-max(one.shape[1] for one in features) // 2) * 2
+    return torch.stack([torch.nn.functional.pad(one, (0, n + 4 - one.shape[1])) for one in features])
 
 
 def room(rng: np.random.Generator) -> Wave:

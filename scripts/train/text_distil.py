@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from precision import DEVICE, autocast_on_device
+from precision import DEVICE, autocast
 from text_data import Floats
 from text_finetune import first_states
 from text_vocabulary import batches, encode, heard
@@ -55,7 +55,7 @@ def distil(
             optimizer.param_groups[0]["lr"] = 3e-4 * min(
                 progress * epochs * 10, 0.5 + 0.5 * math.cos(math.pi * progress)
             )
-            with autocast_on_device():
+            with autocast(DEVICE):
                 said = student["say"](first_states(encoder, batch))
             loss = functional.mse_loss(said.float(), wanted[rows])
             total += loss.item()

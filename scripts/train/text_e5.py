@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from precision import DEVICE, autocast_on_device
+from precision import DEVICE, autocast
 from text_data import Floats
 from text_vocabulary import END, MAX_TOKENS, PAD, START, UNKNOWN, batches, encode, with_ends
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -174,7 +174,7 @@ class E5:
         model.train(mode=False)
         states = np.zeros((len(texts), len(DESCRIBED), self.width), np.float16)
         bar = tqdm(total=len(texts), desc="E5", unit="text", mininterval=5)
-        with torch.inference_mode(), autocast_on_device():
+        with torch.inference_mode(), autocast(DEVICE):
             for rows, batch in batches(ids, 4_000, np.random.default_rng(0)):
                 known = (batch != PAD).long()
                 layers = model(batch, attention_mask=known, output_hidden_states=True).hidden_states

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from precision import DEVICE, autocast_on_device
+from precision import DEVICE, autocast
 from text_data import LABELS, Comments, Floats
 from text_vocabulary import PAD, batches, encode, heard
 from tokenizers import Tokenizer
@@ -233,7 +233,7 @@ def fine_tune(
     others = np.flatnonzero(lessons.weights[:, 1] == 0)
 
     def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
-        with autocast_on_device():
+        with autocast(DEVICE):
             scores = student(ids)
         losses = (
             functional.cross_entropy(scores[0].float(), six[rows], reduction="none"),
@@ -317,7 +317,7 @@ def ask(student: Student, tokenizer: Tokenizer, texts: list[str]) -> tuple[Float
     """
     kote = np.zeros((len(texts), student.kote.out_features), np.float32)
     six = np.zeros((len(texts), len(LABELS)), np.float32)
-    with torch.inference_mode(), autocast_on_device():
+    with torch.inference_mode(), autocast(DEVICE):
         for rows, batch in batches(encode(tokenizer, texts), 4_000, np.random.default_rng(0)):
             scores = student(batch)
             kote[rows] = torch.sigmoid(scores[1].float()).cpu().numpy()

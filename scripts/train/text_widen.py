@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from precision import DEVICE, autocast_on_device
+from precision import DEVICE, autocast
 from text_data import LABELS, Comments, Floats
 from text_finetune import GOEMOTIONS_PER_EPOCH, Plan, classify, descend, drawn
 from text_measure import softmax
@@ -56,7 +56,7 @@ def widen(
         return drawn(texts, chosen, tokenizer, rng)
 
     def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
-        with autocast_on_device():
+        with autocast(DEVICE):
             logits: Tensor = student(ids, attention_mask=(ids != PAD).long()).logits
         return functional.cross_entropy(logits.float(), targets[rows])
 

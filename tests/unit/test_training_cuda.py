@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from speech_cuda import LONGEST_S, MAX_TOKENS, Teacher, join
+from speech_cuda import MAX_TOKENS, Teacher
+from speech_makers import LONGEST_S, join
 from speech_network import PADDING_STRIDE, Shape, Whisper
 from speech_text import token_of
 from speech_voice import SAMPLE_RATE_HZ, Pool, Utterance, write_shard
