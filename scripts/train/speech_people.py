@@ -3,7 +3,8 @@
 import random
 import subprocess
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 
 import av
@@ -21,10 +22,12 @@ from tqdm import tqdm, trange
 
 Wave = NDArray[np.float32]
 # Debian's: a game in which actors speak (GPL-2), letters and syllables by volunteers in some twenty languages (GPL-2),
-# and the announcements of a telephone exchange by four speakers (CC BY-SA 3.0).
+# what volunteers say of a drawing program's stamps in ten languages (GPL-2), and the announcements of a telephone
+# exchange by four speakers (CC BY-SA 3.0).
 PACKAGES = (
     *(f"fillets-ng-data-{language}" for language in ("cs", "nl")),
     "klettres-data",
+    "tuxpaint-stamps-default",
     *(f"asterisk-core-sounds-{language}-g722" for language in ("en", "es", "fr", "it")),
 )
 KINDS = (".ogg", ".g722", ".flac")
@@ -62,12 +65,23 @@ def read_sound(path: Path) -> Wave:
     return np.float32(1 / 32768) * np.concatenate([*parts, np.zeros(0, np.int16)]).astype(np.float32)
 
 
+def recordings(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Where people speak: what the same people say has the same first path.
+
+    Tux Paint's stamps lie in many folders, each with a picture's noise and what it is called in several languages.
+    """
+    for path in folder.rglob("*"):
+        _, described, language = path.stem.partition("_desc")
+        if path.suffix in KINDS and (described or "stamps" not in path.parts):
+            yield Path(language) if described else path.parent, path
+
+
 def windows(folders: Sequence[Path], rng: random.Random) -> Iterator[Wave]:
-    """Recordings of a folder one after the other, 3 to 8 s at a time."""
-    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.suffix in KINDS)
-    for _, together in groupby(paths, key=lambda path: path.parent):
+    """What the same people say one after the other, 3 to 8 s at a time."""
+    found = sorted(chain.from_iterable(map(recordings, folders)))
+    for _, together in groupby(found, key=itemgetter(0)):
         parts: list[Wave] = []
-        for path in together:
+        for _, path in together:
             wave = read_sound(path)[: round(MOST_S * SAMPLE_RATE_HZ)]
             if not len(wave) or float(np.abs(wave).max()) < 0.02:
                 continue

@@ -1,5 +1,6 @@
 """Training loop: kinds of windows, losses, schedule, checkpoints."""
 
+import copy
 import logging
 import multiprocessing
 import random
@@ -36,6 +37,7 @@ SAID, HEARD = 1.5, 16.0  # what the whole network says of people and how it hear
 # where the model hesitates between syllables faster-whisper's rule, a time if all times outweigh the likeliest text,
 # would end the sentence.
 LATE = 0.57
+AVERAGE_STEPS = 500  # over about so many the weights that are exported are averaged
 HARDEST = 0.7  # noise down to 15 dB; more of it costs accuracy on clean speech
 
 
@@ -108,6 +110,7 @@ class Trainer:
         stored = torch.load(start, weights_only=True)
         self.model = Whisper(shape)
         self.model.load_state_dict(stored["model"])
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
         # Whisper before it was cut, which says what people say.
         self.whole = Whisper(replace(shape, encoder_inner=WHISPER_INNER, decoder_inner=WHISPER_INNER))
         self.whole.requires_grad_(False)
@@ -175,12 +178,16 @@ class Trainer:
             self.gradient.mul_(1.0 / max(float(norm), float(distributed.get_world_size())))
             self.optimizer.step()
         self.step += 1
+        share = max(1 / AVERAGE_STEPS, 1 / self.step)
+        with torch.no_grad():
+            torch._foreach_lerp_([*self.average.parameters()], [*self.model.parameters()], share)
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, whole or not at all."""
+        """Write a checkpoint, whole or not at all; its `model` is the running average of the weights."""
         state = {
-            "model": self.model.state_dict(),
+            "model": self.average.state_dict(),
+            "weights": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "elapsed_s": self.elapsed_s,
@@ -191,7 +198,8 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Continue from a checkpoint."""
         state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["model"])
+        self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.elapsed_s = state["step"], state["elapsed_s"]
 

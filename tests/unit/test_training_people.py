@@ -9,7 +9,7 @@ import ctranslate2
 import numpy as np
 import pytest
 import soundfile
-from speech_people import LEAST_S, MOST_S, another_head, hear, read_sound, windows, write_people
+from speech_people import LEAST_S, MOST_S, another_head, hear, read_sound, recordings, windows, write_people
 from speech_voice import SAMPLE_RATE_HZ, Pool
 from tokenizers import Tokenizer
 
@@ -46,6 +46,22 @@ def test_short_recordings_of_a_folder_are_laid_end_to_end(tmp_path: Path, tone: 
     assert len(found) == 4
     assert all(LEAST_S <= length <= MOST_S for length in found[:2])
     assert found[-1] == pytest.approx(1.3, abs=0.3)  # the other speaker is alone
+
+
+def test_of_stamps_what_is_spoken_counts_and_a_language_is_together(tmp_path: Path) -> None:
+    stamps = tmp_path / "stamps"
+    for name in ("animals/cat.ogg", "animals/cat_desc_ru.ogg", "animals/cat_desc_fr.ogg", "food/pie_desc_ru.ogg"):
+        (stamps / name).parent.mkdir(parents=True, exist_ok=True)
+        (stamps / name).touch()
+    (stamps / "food" / "pie_desc_ru.txt").touch()
+
+    found = sorted(recordings(tmp_path))
+
+    assert [(str(who), path.name) for who, path in found] == [
+        ("_fr", "cat_desc_fr.ogg"),
+        ("_ru", "cat_desc_ru.ogg"),
+        ("_ru", "pie_desc_ru.ogg"),
+    ]
 
 
 def test_silence_and_what_is_no_sound_make_no_window(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
