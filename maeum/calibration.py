@@ -26,7 +26,7 @@ Temperature = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, le=1)]
 
 # Below float32's resolution a softmax's probabilities say nothing; their logarithms would drown the others.
-_LOG_FLOOR = 1e-7
+LOG_FLOOR = 1e-7
 
 
 class _Frozen(BaseModel):
@@ -254,7 +254,7 @@ def soften(probabilities: Vector, temperature: float) -> Vector:
 
 def log_features(text: Vector, voice: Vector) -> Vector:
     """Features of the stacked fusion: log-probabilities, shape (…, n_text_labels + n_voice_labels)."""
-    features: Vector = np.log(np.clip(np.concatenate([text, voice], axis=-1), _LOG_FLOOR, 1.0))
+    features: Vector = np.log(np.clip(np.concatenate([text, voice], axis=-1), LOG_FLOOR, 1.0))
     return features
 
 

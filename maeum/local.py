@@ -55,6 +55,11 @@ def _on_threads(
     return call
 
 
+def patient(settings: Settings) -> Settings:
+    """The same for work that nobody waits for: no file of an archive is refused because others go first."""
+    return settings.model_copy(update={"max_latency_ms": 0})
+
+
 def build_local_pipeline(settings: Settings) -> Pipeline:
     """Load the three models into this process and compose them.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -41,7 +42,8 @@ async def transcribe(stage: Stage[Sequence[SpeechItem], Transcript], pcm16: byte
 def join(parts: Sequence[tuple[float, Transcript]]) -> Transcript:
     """One transcript of several, each with the time in seconds at which its piece begins.
 
-    The language heard is that of the piece where it was heard most surely.
+    The language heard is the likeliest over all of them, by how long somebody speaks in each. Of every piece only its
+    likeliest is known: the others count as not heard there.
     """
     if len(parts) == 1:
         return replace(parts[0][1], resume=None)
@@ -51,10 +53,24 @@ def join(parts: Sequence[tuple[float, Transcript]]) -> Transcript:
         for segment in part.segments
     )
     spans = tuple((begin + start_s, end + start_s) for start_s, part in parts for begin, end in part.speech_spans)
-    heard = [part.heard_language for _, part in parts if part.heard_language is not None]
     return Transcript(
         " ".join(part.text for _, part in parts if part.text),
         segments,
         spans,
-        max(heard, key=lambda language: language[1], default=None),
+        _heard_language([part for _, part in parts]),
     )
+
+
+def _heard_language(parts: Sequence[Transcript]) -> tuple[str, float] | None:
+    heard: dict[str, float] = defaultdict(float)
+    spoken_s = 0.0
+    for part in parts:
+        if part.heard_language is not None:
+            language, probability = part.heard_language
+            length_s = sum(end - begin for begin, end in part.speech_spans)
+            heard[language] += probability * length_s
+            spoken_s += length_s
+    if not spoken_s:
+        return None
+    likeliest = max(heard, key=heard.__getitem__)
+    return likeliest, heard[likeliest] / spoken_s

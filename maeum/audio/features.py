@@ -72,19 +72,23 @@ class Baseline:
     std: NDArray[np.float32]
 
     @classmethod
-    def of_clips(cls, waveforms: Sequence[Waveform]) -> Baseline:
+    def of_clips(cls, waveforms: Sequence[Waveform], usual: Baseline) -> Baseline:
         """A speaker's own baseline: mean and deviation, over clips, of each clip's mean MFCC vector.
 
+        Clips of one speaker differ less than those of several, which the deviations of a gender come from and which the
+        voice network has learned with: by smaller ones everything would seem extreme.
+
+        Args:
+            waveforms: the clips, of speech alone.
+            usual: of the gender; no deviation is less than its.
+
         Raises:
-            ValueError: fewer than two clips, or clips without any difference, which have no deviation.
+            ValueError: fewer than two clips.
         """
         if len(waveforms) < 2:
             raise ValueError("a baseline takes at least two clips")
         means = np.stack([mfcc(waveform).mean(axis=0) for waveform in waveforms])
-        baseline = cls(means.mean(axis=0, dtype=np.float32), means.std(axis=0, dtype=np.float32))
-        if baseline.std.min() < _MIN_DEVIATION:
-            raise ValueError("the clips are too much alike: a deviation would be 0")
-        return baseline
+        return cls(means.mean(axis=0, dtype=np.float32), np.maximum(means.std(axis=0, dtype=np.float32), usual.std))
 
     @classmethod
     def parse(cls, text: str) -> Baseline:

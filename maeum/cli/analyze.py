@@ -27,7 +27,7 @@ from maeum.cli.cards import print_card
 from maeum.cli.recordings import Results, as_json, find_recordings, name_of
 from maeum.cli.terminal import printable, reconfigure_stdout
 from maeum.errors import InvalidField
-from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, read_upload
+from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, patient, read_upload
 from maeum.schemas import AnalysisBody, ErrorDetail
 from maeum.settings import get_settings
 
@@ -51,7 +51,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     baseline = read_baseline(arguments.baseline) if arguments.baseline else ""
     files = find_recordings(arguments.files)
     with _Report(len(files), as_json=arguments.json) as report, ExitStack() as opened:
-        settings = get_settings()
+        settings = patient(get_settings())
         pipeline = build_local_pipeline(settings)
         options = pipeline.options(
             arguments.gender, arguments.lang, arguments.summary, arguments.voice_pooling, baseline

@@ -10,15 +10,18 @@ import numpy as np
 from rich.progress import track
 
 from maeum.audio.decoding import Waveform, decode
-from maeum.audio.features import Baseline
+from maeum.audio.features import Baseline, Baselines, Gender
 from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.cli.terminal import printable
 from maeum.errors import InvalidField, MaeumError
 from maeum.local import read_upload
+from maeum.models import resolve
+from maeum.private_files import private
 from maeum.settings import get_settings
 
 _FEW_CLIPS = 5
 _LEAST_SPEECH_S = 0.5
+_MARGIN_FRAMES = 6  # of silence around speech that are kept: about 0.2 s, as between words
 
 
 def baseline(arguments: argparse.Namespace) -> int:
@@ -29,7 +32,9 @@ def baseline(arguments: argparse.Namespace) -> int:
 
     Raises:
         InvalidField: the clips give no baseline, or the output file cannot be written.
+        StartError: the voice model, whose deviations are the least, is not there.
     """
+    usual = Baselines.load(resolve("voice", get_settings()).path).of(Gender.parse(arguments.gender))
     waveforms = []
     for clip in track(arguments.clips, "measuring", transient=True, disable=not sys.stdout.isatty()):
         try:
@@ -39,12 +44,13 @@ def baseline(arguments: argparse.Namespace) -> int:
             print(f"maeum: {printable(clip)}: {reason}; nothing was written", file=sys.stderr)
             return 1
     try:
-        measured = Baseline.of_clips(waveforms)
+        measured = Baseline.of_clips(waveforms, usual)
     except ValueError as error:
         raise InvalidField(f"no baseline: {error}", code="invalid_baseline") from None
     try:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(measured.to_json() + "\n", encoding="utf-8")
+        with open(arguments.out, "w", encoding="utf-8", opener=private) as stream:
+            stream.write(measured.to_json() + "\n")
     except OSError as error:
         raise InvalidField(f"{arguments.out} cannot be written: {error.strerror}", code="unwritable_output") from None
     print(f"{printable(str(arguments.out))}: the baseline of {len(waveforms)} clips")
@@ -54,10 +60,10 @@ def baseline(arguments: argparse.Namespace) -> int:
 
 
 def _read(clip: str) -> Waveform:
-    """A clip's sound.
+    """A clip's sound where somebody speaks: with its pauses the baseline would be that of a room.
 
     Raises:
-        MaeumError: it cannot be used, or hardly anybody speaks: the baseline would be that of a room.
+        MaeumError: it cannot be used, or hardly anybody speaks.
         OSError: it cannot be read.
     """
     from maeum.engines.vad import FRAME, SPEECH, speech_probabilities  # takes a second to import
@@ -67,4 +73,5 @@ def _read(clip: str) -> Waveform:
     speaking = speech_probabilities(np.frombuffer(waveform.to_pcm16(), np.int16)) > SPEECH
     if speaking.sum() * FRAME / SAMPLE_RATE_HZ < _LEAST_SPEECH_S:
         raise InvalidField(f"there is less than {_LEAST_SPEECH_S:g} s of speech in it", code="no_speech")
-    return waveform
+    near = np.convolve(speaking, np.ones(2 * _MARGIN_FRAMES + 1), "same") > 0
+    return Waveform(waveform.samples[np.repeat(near, FRAME)[: len(waveform.samples)]])

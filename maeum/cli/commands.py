@@ -61,13 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="audio file (wav, flac, mp3, ogg, m4a, webm, …), or a folder with such files in it or below",
     )
-    analyze.add_argument(
-        "--gender",
-        type=str.upper,
-        choices=("MALE", "FEMALE"),
-        default="MALE",
-        help="which baseline normalises the voice (default: %(default)s)",
-    )
+    _add_gender(analyze, "which baseline normalises the voice (default: %(default)s)")
     analyze.add_argument("--lang", default="ko", help="language code for speech-to-text (default: %(default)s)")
     analyze.add_argument(
         "--voice-pooling",
@@ -92,10 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     baseline = commands.add_parser(
         "baseline",
         help="measure a speaker's own neutral voice",
-        description="Mean and deviation, over clips of one speaker's calm voice, of each clip's mean MFCCs. "
-        "`maeum analyze --baseline` and the form field `baseline` apply the result.",
+        description="Mean and deviation, over clips of one speaker's calm voice, of each clip's mean MFCCs; no "
+        "deviation is less than the gender's. `maeum analyze --baseline` and the field `baseline` apply the result.",
     )
     baseline.add_argument("clips", nargs="+", metavar="CLIP", help="audio files, at least two; five or more are better")
+    _add_gender(baseline, "whose deviations are the least (default: %(default)s)")
     baseline.add_argument("--out", type=Path, required=True, metavar="FILE", help="the baseline, as JSON")
 
     columns = "CSV with a header: path, and any of text, emotion, gender, lang, speaker; without a path, words only"
@@ -134,6 +129,10 @@ def _parser() -> argparse.ArgumentParser:
         if action == "fetch":
             sub.add_argument("--update", action="store_true", help="move to the commits that the revisions name by now")
     return parser
+
+
+def _add_gender(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--gender", type=str.upper, choices=("MALE", "FEMALE"), default="MALE", help=meaning)
 
 
 def _kind(text: str) -> str:

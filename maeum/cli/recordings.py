@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from maeum.errors import InvalidField
+from maeum.private_files import private
 from maeum.schemas import AnalysisBody, ErrorDetail
 
 SUFFIXES = frozenset(
@@ -20,7 +21,6 @@ SUFFIXES = frozenset(
 )
 _BOM = "\ufeff"  # without it a spreadsheet takes Korean for something else
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what spreadsheets take for one
-_PRIVATE = 0o600
 _LONGEST_CELL = 2**31 - 1  # characters; Python's own limit is the transcript of a few hours
 
 
@@ -189,7 +189,7 @@ class Results:
             if self._path.exists() and not self._path.is_file():
                 raise ValueError("it is no file")
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = io.FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, _PRIVATE), "r+")
+            self._file = io.FileIO(private(self._path, os.O_RDWR | os.O_CREAT), "r+")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._read(self._file)
         except BlockingIOError:

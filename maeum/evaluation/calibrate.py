@@ -11,8 +11,9 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
 
-from maeum.calibration import Calibration, Fit, Quality, Space, Stacked, log_features, soften
+from maeum.calibration import LOG_FLOOR, Calibration, Fit, Quality, Space, Stacked, log_features, soften
 from maeum.errors import InvalidManifest
 from maeum.evaluation.intervals import Ints
 from maeum.evaluation.journal import Prediction
@@ -24,10 +25,13 @@ from maeum.fusion import Fusion, Vector, vote
 from maeum.stages import Failure
 
 MIN_CLIPS_PER_LABEL = 3
-MAX_FOLDS = 5
+MAX_FOLDS, FOLDS_WITHIN = 5, 3
 FEW_CLIPS = 20
 FIXED_WEIGHTS = (0.7, 0.3)  # the reference's
 _COLDEST, _COLD, _WARMEST = 0.05, 0.25, 20.0
+STRENGTHS = (1.0, 0.3, 0.1, 0.03)
+"""Inverse strengths of the stacked regression's regularisation, scikit-learn's `C`: of few clips, or few speakers, it
+learns by heart what it is not kept from."""
 _SEED = 0
 
 
@@ -100,6 +104,10 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
         "voice_pooling": models.voice_pooling,
     }
     folds = _folds(examples)
+    if not folds:
+        raise InvalidManifest("all clips are the same one", code="too_few_clips")
+    if any(len(np.unique(examples.true[train])) < 2 for train, _ in folds):
+        raise InvalidManifest("a fold has a single label to learn: add clips, or speakers", code="too_few_clips")
     ways = ("weights", "stacked", "text alone", "voice alone")
     held_out: dict[str, Vector] = {name: np.zeros((len(examples.true), len(labels))) for name in ways}
     for train, test in folds:
@@ -118,7 +126,7 @@ def calibrate(clips: Sequence[Clip], outcomes: Sequence[Prediction | Failure], m
     unseen = [label for label in labels if not counts[label]]
     stacked_wins = not unseen and quality["stacked"].log_loss < quality["weights"].log_loss
     fitted = _fit(examples, models.fusion, owner, "stacked" if stacked_wins else "weights")
-    warnings = [*_lonely(examples, labels, "speaker" if by_speaker else "clip"), *_at_a_bound(fitted)]
+    warnings = [*_unlearned(examples.true, folds, labels), *_at_a_bound(fitted)]
     if min(counts.values()) < FEW_CLIPS:
         warnings.append(f"some labels have fewer than {FEW_CLIPS} clips: take this for a trial")
     fit = Fit(
@@ -149,7 +157,7 @@ def _reason(quality: dict[str, Quality], chosen: str, unseen: Sequence[str]) -> 
         reason += f"; but the fixed weights have {quality['fixed'].log_loss:.3f}, so better use no calibration"
     for alone in ("text alone", "voice alone"):
         if quality[alone].log_loss < quality[chosen].log_loss:
-            reason += f"; {alone} has {quality[alone].log_loss:.3f}: fusing is no gain on these clips"
+            reason += f"; {alone} has {quality[alone].log_loss:.3f}: by log loss fusing is no gain on these clips"
     return reason
 
 
@@ -190,27 +198,24 @@ def check_clips(clips: Sequence[Clip], fusion: Fusion) -> Space:
     return space
 
 
-def _folds(examples: Examples) -> list[tuple[Ints, Ints]]:
-    n_folds = min(MAX_FOLDS, len(set(examples.groups)), *np.unique_counts(examples.true).counts.tolist())
+def _folds(examples: Examples, most: int = MAX_FOLDS) -> list[tuple[Ints, Ints]]:
+    """Clips to learn from and to be tested on; none where there are too few to divide."""
+    n_folds = min(most, len(set(examples.groups)), *np.unique_counts(examples.true).counts.tolist())
     if n_folds < 2:
-        raise InvalidManifest("all clips are the same one", code="too_few_clips")
+        return []
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=_SEED)
     folds = splitter.split(examples.voice, examples.true, examples.groups)
-    found = [(train, test) for train, test in folds if len(test)]
-    if any(len(np.unique(examples.true[train])) < 2 for train, _ in found):
-        raise InvalidManifest("a fold has a single label to learn: add clips, or speakers", code="too_few_clips")
-    return found
+    return [(train, test) for train, test in folds if len(test)]
 
 
-def _lonely(examples: Examples, labels: Sequence[str], group: str) -> Iterator[str]:
-    """A label all of whose clips are in one group is never learnt and tested."""
-    groups = np.array(examples.groups)
-    for index in np.unique(examples.true):
-        if len(set(groups[examples.true == index])) == 1:
-            yield (
-                f"all that is {labels[index]} comes from one {group}: no fold could learn it and be tested on it, so "
-                "that the cross-validated figures are worse than they should be, most of all those of stacked fusion"
-            )
+def _unlearned(true: Ints, folds: Sequence[tuple[Ints, Ints]], labels: Sequence[str]) -> Iterator[str]:
+    """A label that some fold was tested on without having learned it, as when one speaker has all its clips."""
+    for index in sorted({int(index) for train, test in folds for index in set(true[test]) - set(true[train])}):
+        yield (
+            f"all that is {labels[index]} was in one fold, which could not learn it before it was tested on it: the "
+            "cross-validated figures are worse than they should be, most of all those of stacked fusion; add clips of "
+            "it by others"
+        )
 
 
 def _at_a_bound(fitted: Calibration) -> Iterator[str]:
@@ -252,7 +257,7 @@ def _fit(examples: Examples, fusion: Fusion, owner: Mapping[str, Any], way: str)
             "text_weight": weight,
             "voice_weight": 1 - weight,
             "fusion": way,
-            "stacked": _stack(log_features(text, voice), examples.true, label_spaces(fusion)[space]),
+            "stacked": _stack(log_features(text, voice), examples, label_spaces(fusion)[space]),
         }
     )
 
@@ -267,8 +272,23 @@ def _temperature(soften_by: Callable[[float], Vector], true: Ints) -> float:
     return float(np.exp(found.x))
 
 
-def _stack(features: Vector, true: Ints, labels: Sequence[str]) -> Stacked:
-    regression = LogisticRegression(max_iter=10_000).fit(features, true)
+def _stack(features: Vector, examples: Examples, labels: Sequence[str]) -> Stacked:
+    """The regression, regularised as does best on folds of these examples."""
+    folds = [
+        (train, test) for train, test in _folds(examples, FOLDS_WITHIN) if len(np.unique(examples.true[train])) > 1
+    ]
+
+    def loss(strength: float) -> float:
+        unseen = np.zeros((len(features), len(labels)))
+        for train, test in folds:
+            regression = _regress(features[train], examples.true[train], strength)
+            unseen[np.ix_(test, regression.classes_)] = regression.predict_proba(features[test])
+        tested = np.concatenate([test for _, test in folds])
+        return mean_log_loss(examples.true[tested], np.maximum(unseen[tested], LOG_FLOOR))
+
+    with threadpool_limits(1):  # many small fits: a second thread would mostly wait, on a busy machine for long
+        strength = min(STRENGTHS, key=loss) if folds else STRENGTHS[0]
+        regression = _regress(features, examples.true, strength)
     coefficients, intercepts = regression.coef_, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn keeps one row for two labels: the second against the first
         coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
@@ -278,6 +298,10 @@ def _stack(features: Vector, true: Ints, labels: Sequence[str]) -> Stacked:
         coefficients=tuple(tuple(row) for row in coefficients.tolist()),
         intercepts=tuple(intercepts.tolist()),
     )
+
+
+def _regress(features: Vector, true: Ints, strength: float) -> LogisticRegression:
+    return LogisticRegression(C=strength, max_iter=10_000).fit(features, true)
 
 
 def _fused(fitted: Calibration, examples: Examples, fusion: Fusion, *, stacked: bool) -> Vector:

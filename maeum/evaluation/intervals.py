@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 N_RESAMPLES = 1000
+LEAST_RESAMPLES = 200
+"""Of them must have a figure: macro-F1 and UAR need a clip of every label."""
 _SEED = 0
 
 Ints = NDArray[np.int64]
@@ -19,8 +21,8 @@ Ints = NDArray[np.int64]
 class Interval:
     """A figure and its interval.
 
-    The bounds are None where there is nothing to draw from, and where every resample gives the same: clips that are all
-    right say that errors are rare, and not how rare.
+    The bounds are None where there is too little to draw from, and where every resample gives the same: clips that are
+    all right say that errors are rare, and not how rare.
     """
 
     value: float
@@ -53,8 +55,9 @@ def resample(counts: Ints, groups: Ints) -> Ints:
 
 
 def interval(value: float, resampled: NDArray[np.float64]) -> Interval:
-    """The interval that holds the middle 95 % of a figure's resamples, shape (1,000,)."""
-    if np.ptp(resampled) == 0:
+    """The interval that holds the middle 95 % of a figure's resamples, shape (1,000,); NaN where one has no figure."""
+    resampled = resampled[np.isfinite(resampled)]
+    if len(resampled) < LEAST_RESAMPLES or np.ptp(resampled) == 0:
         return Interval(value, None, None)
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(resampled, [tail, 1 - tail], method="inverted_cdf")

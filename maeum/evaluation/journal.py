@@ -16,6 +16,7 @@ from maeum.assembly import device_of_ctranslate2, device_of_torch
 from maeum.errors import InvalidManifest
 from maeum.model_store.files import FileEntry
 from maeum.models import ModelFolder
+from maeum.private_files import private
 from maeum.settings import PROJECT_DIR, ModelKind, Settings
 from maeum.stages import Probabilities
 
@@ -132,7 +133,7 @@ class Journal:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = path.open("a+b")
+            self._stream = os.fdopen(private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b")
         except OSError as error:
             raise self._unwritable(error) from None
         self._stream.seek(0)

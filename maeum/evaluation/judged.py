@@ -32,15 +32,18 @@ class Judged:
             return None
         return character_error_rate(self.clip.text, self.prediction.transcript)
 
-    def answer(self, space: Space) -> Vector:
-        """The fused vector over the labels of a space."""
+    def answer(self, space: Space) -> Vector | None:
+        """The fused vector over the labels of a space; None for words without a voice, which the service never gets."""
+        if self.emotions.voice is None:
+            return None
         return self.emotions.korean if space == "korean" else self.emotions.english
 
     def is_right(self, space: Space, labels: Sequence[str]) -> bool | None:
-        """Whether the fused vector's top is the truth; None when the truth is no label of the space."""
-        if self.clip.emotion not in labels:
+        """Whether the fused vector's top is the truth; None when the truth is no label of the space, or without one."""
+        answer = self.answer(space)
+        if answer is None or self.clip.emotion not in labels:
             return None
-        return labels[int(self.answer(space).argmax())] == self.clip.emotion
+        return labels[int(answer.argmax())] == self.clip.emotion
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
     Args:
         path: CSV in UTF-8 with a header; any of `COLUMNS`, in any case. An empty cell counts as not given. A row
             without a path is words only, and needs a text.
-        fusion: knows the labels; a label's case does not matter.
+        fusion: knows the labels; a label's case matters only where two differ in nothing else.
         languages: codes that the speech model can transcribe.
 
     Raises:
@@ -72,7 +73,7 @@ def read_manifest(path: Path, fusion: Fusion, languages: frozenset[str]) -> Mani
             columns = [column.strip().casefold() for column in reader.fieldnames or ()]
             _check_columns(columns)
             reader.fieldnames = columns
-            known = {label.casefold(): label for labels in label_spaces(fusion).values() for label in labels}
+            known = tuple(dict.fromkeys(label for labels in label_spaces(fusion).values() for label in labels))
             clips, wrong = [], []
             for row in reader:
                 try:
@@ -117,9 +118,7 @@ def _check_columns(columns: list[str]) -> None:
         raise InvalidManifest(f"the manifest names a column twice: {', '.join(twice)}")
 
 
-def _clip(
-    row: dict[str, str | None], line: int, folder: Path, known: dict[str, str], languages: frozenset[str]
-) -> Clip:
+def _clip(row: dict[str, str | None], line: int, folder: Path, known: Sequence[str], languages: frozenset[str]) -> Clip:
     if None in row or None in row.values():
         raise InvalidManifest(f"line {line} of the manifest has more or fewer cells than the first line")
     # Lists from a Mac have decomposed letters.
@@ -128,9 +127,10 @@ def _clip(
     if not (path or cells.get("text")) or "\0" in path:
         raise InvalidManifest(f"line {line} of the manifest has no path")
     emotion = cells.get("emotion")
-    if emotion and emotion.casefold() not in known:
+    label = _label_called(emotion, known) if emotion else None
+    if emotion and label is None:
         raise InvalidManifest(
-            f"line {line} of the manifest: the emotion {emotion!r} is none of {', '.join(known.values())}; leave it "
+            f"line {line} of the manifest: the emotion {emotion!r} is none of {', '.join(known)}; leave it "
             "empty for a clip of another"
         )
     try:
@@ -145,11 +145,18 @@ def _clip(
         path=path or f"line {line}",
         file=_find(folder, path) if path else None,
         text=cells.get("text") or None,
-        emotion=known[emotion.casefold()] if emotion else None,
+        emotion=label,
         gender=gender,
         language=language,
         speaker=cells.get("speaker") or None,
     )
+
+
+def _label_called(name: str, labels: Sequence[str]) -> str | None:
+    alike = [label for label in labels if label.casefold() == name.casefold()]
+    if name in alike:
+        return name
+    return alike[0] if len(alike) == 1 else None
 
 
 def _find(folder: Path, path: str) -> Path:

@@ -105,7 +105,7 @@ def score(
     )
     confusion = confusion_matrix(true, given, labels=range(len(labels)))
     drawn = resample(_cells(true, given, len(labels)), number_groups(groups)[answered])
-    drawn_figures = figures_of_counts(drawn.reshape(-1, len(labels), len(labels)))
+    drawn_figures = figures_of_counts(drawn.reshape(-1, len(labels), len(labels)), support > 0)
     accuracy, macro_f1, uar = map(interval, summary_figures(true, given), drawn_figures)
     right, confidence = true == given, probabilities.max(axis=1)
     ece, bins = reliability(right, confidence)
@@ -190,26 +190,27 @@ def risk_coverage(right: NDArray[np.bool_], confidence: Vector) -> tuple[list[fl
     return (ends / len(right)).tolist(), risks[ends - 1].tolist(), float(risks.mean())
 
 
-def figures_of_counts(confusion: Ints) -> Vector:
+def figures_of_counts(confusion: Ints, present: NDArray[np.bool_]) -> Vector:
     """What `summary_figures` gives, from many confusion matrices at once: 1,000 resamples take no time.
 
     Args:
         confusion: shape (…, n_labels, n_labels).
+        present: labels that are the truth of some clip, shape (n_labels,).
 
     Returns:
-        Accuracy, macro-F1 and UAR, shape (3, …).
+        Accuracy, macro-F1 and UAR, shape (3, …); the latter two are NaN of a matrix without a clip of some label: a
+        mean over the others is another figure, and a better one where that label is the hardest.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1)
     support, given = confusion.sum(axis=-1), confusion.sum(axis=-2)
-    present = support > 0
     f1 = 2 * hits / np.maximum(support + given, 1)
     recall = hits / np.maximum(support, 1)
-    n_present = present.sum(axis=-1)
+    whole = (support > 0)[..., present].all(axis=-1)
     return np.stack(
         [
             hits.sum(axis=-1) / support.sum(axis=-1),
-            (f1 * present).sum(axis=-1) / n_present,
-            (recall * present).sum(axis=-1) / n_present,
+            np.where(whole, f1[..., present].mean(axis=-1), np.nan),
+            np.where(whole, recall[..., present].mean(axis=-1), np.nan),
         ]
     )
 
@@ -260,10 +261,11 @@ def difference(
     true = np.array([labels.index(label) for label in truth], dtype=np.int64)[both]
     cells = np.hstack([_cells(true, side[both].argmax(axis=1), n_labels) for side in (one, other)])
     drawn = resample(cells, number_groups(groups)[both])
+    present = np.bincount(true, minlength=n_labels) > 0
 
     def less(counts: Ints) -> Vector:
         halves = (half.reshape(-1, n_labels, n_labels) for half in np.hsplit(counts, 2))
-        return np.asarray(np.subtract(*map(figures_of_counts, halves)))
+        return np.asarray(np.subtract(*(figures_of_counts(half, present) for half in halves)))
 
     values = less(cells.sum(axis=0, keepdims=True))[:, 0].tolist()
     return Difference(int(both.sum()), *map(interval, values, less(drawn)))

@@ -183,7 +183,8 @@ def _emotions(space: Space, scores: EmotionScores, judged: Sequence[Judged]) -> 
 
 
 def _surest_errors(space: Space, labels: Sequence[str], judged: Sequence[Judged]) -> str:
-    wrong = [(one, one.answer(space)) for one in judged if one.is_right(space, labels) is False]
+    answered = [(one, one.answer(space)) for one in judged if one.is_right(space, labels) is False]
+    wrong = [(one, vector) for one, vector in answered if vector is not None]
     wrong.sort(key=lambda pair: -pair[1].max())
     rows = [
         [

@@ -22,6 +22,7 @@ from maeum.evaluation.slices import Slice, slices
 from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.evaluation.transcripts import TranscriptScores
 from maeum.fusion import Fusion, Vector
+from maeum.private_files import private
 from maeum.stages import Failure
 
 MIN_SPEAKERS = 5  # to draw them with all their clips: of fewer there are too few mixtures
@@ -38,7 +39,7 @@ class EmotionScores:
         n_right_by_voice_alone: those of them where that answer is right.
         by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes), `voice,
             projected` and `fused` for Korean labels, `text, projected`, `voice` and `fused` for English ones; None
-            where no clip is left to score.
+            where no clip is left to score. Rows that are words only have no voice, and nothing to fuse.
         drawn_by: `speakers` where intervals draw them with all their clips, or `clips`.
         fused_less: `fused` less each of the others, on the clips that both answer.
     """
@@ -184,18 +185,17 @@ def _score_space(
     fusion, n_labels = models.fusion, len(labels)
     text = _rows([one.emotions.text for one in labelled], n_labels, partial(text_in_space, fusion, space))
     voice = _rows([one.emotions.voice for one in labelled], n_labels, partial(voice_in_space, fusion, space))
-    answers = np.array([one.answer(space) for one in labelled])
+    answers = _rows([one.answer(space) for one in labelled], n_labels)
     if space == "korean":
         read = [one.prediction.sentences for one in labelled]
         means = [np.mean(rows, axis=0) if rows else None for rows in read]
         alone = {"text": text, "text, mean": _rows(means, n_labels), "voice, projected": voice}
     else:
         alone = {"text, projected": text, "voice": voice}
-    given = [labels[top] for top in answers.argmax(axis=1)]
     return EmotionScores(
         labels=labels,
         n_without_speech=int((~spoken).sum()),
-        n_right_by_voice_alone=sum(map(str.__eq__, *(np.array(side)[~spoken] for side in (truth, given)))),
+        n_right_by_voice_alone=sum(bool(one.is_right(space, labels)) for one in labelled if one.emotions.text is None),
         by_modality={
             name: score(labels, truth, rows, drawn_with) for name, rows in (alone | {"fused": answers}).items()
         },
@@ -214,7 +214,7 @@ def _rows(vectors: Sequence[Vector | None], n_labels: int, project: Callable[[Ve
 
 
 def write_report(evaluation: Evaluation, models: Models, out: Path) -> None:
-    """Write `metrics.json`, `predictions.parquet` and `report.html` into a folder.
+    """Write `metrics.json`, `predictions.parquet` and `report.html` into a folder; nobody else may read them.
 
     Raises:
         OSError: the folder cannot be written.
@@ -224,6 +224,7 @@ def write_report(evaluation: Evaluation, models: Models, out: Path) -> None:
 
     out.mkdir(parents=True, exist_ok=True)
     metrics = json.dumps(evaluation.metrics(), ensure_ascii=False, indent=2, allow_nan=False)
-    (out / "metrics.json").write_text(metrics + "\n", encoding="utf-8")
+    for name, text in (("metrics.json", metrics + "\n"), ("report.html", render(evaluation))):
+        with open(out / name, "w", encoding="utf-8", opener=private) as stream:
+            stream.write(text)
     write_table(evaluation, models.fusion, out / "predictions.parquet")
-    (out / "report.html").write_text(render(evaluation), encoding="utf-8")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from maeum.evaluation.judged import Judged
 from maeum.evaluation.run import Evaluation
 from maeum.fusion import Fusion, Vector
+from maeum.private_files import private
 
 
 def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
@@ -50,8 +51,8 @@ def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
     for name, labels, vectors in (
         ("text", fusion.text_labels, [None if one is None else one.text for one in emotions]),
         ("voice", fusion.voice_labels, [None if one is None else one.voice for one in emotions]),
-        ("fused", fusion.text_labels, [None if one is None else one.korean for one in emotions]),
-        ("fused_en", fusion.projection.en_labels, [None if one is None else one.english for one in emotions]),
+        ("fused", fusion.text_labels, [None if one is None else one.answer("korean") for one in judged]),
+        ("fused_en", fusion.projection.en_labels, [None if one is None else one.answer("english") for one in judged]),
     ):
         text(f"{name}_top", [_top(labels, vector) for vector in vectors])
         for index, label in enumerate(labels):
@@ -60,7 +61,8 @@ def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
     text("error_message", [None if one is None else one.message for one in failures])
     table = pa.table(columns)
     facts = json.dumps({"models": evaluation.models, "fusion": evaluation.fusion}, ensure_ascii=False)
-    pq.write_table(table.replace_schema_metadata({"maeum": facts}), path)
+    with open(path, "wb", opener=private) as stream:
+        pq.write_table(table.replace_schema_metadata({"maeum": facts}), stream)
 
 
 def _top(labels: tuple[str, ...], vector: Vector | None) -> str | None:

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maeum.calibration import combine, soften
+from maeum.calibration import Calibration, combine, soften
 from maeum.errors import InvalidManifest
 from maeum.evaluation.calibrate import calibrate
 from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
+from maeum.evaluation.metrics import mean_log_loss
 from maeum.evaluation.predict import Models
 from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection
 from maeum.models import MODEL_KINDS, resolve
@@ -127,7 +128,7 @@ def test_a_label_of_one_speaker_is_named() -> None:
     clips = [replace(clip, speaker="speaker 0") if clip.emotion == "상처" else clip for clip in clips]
     found = calibrate(clips, predictions, MODELS).fit
     assert found is not None
-    assert [one for one in found.warnings if one.startswith("all that is 상처 comes from one speaker")]
+    assert [one for one in found.warnings if one.startswith("all that is 상처 was in one fold")]
 
 
 def test_a_temperature_at_its_bound_is_named() -> None:
@@ -162,8 +163,26 @@ def test_either_modality_alone_is_measured_beside_them() -> None:
     assert list(quality) == ["fixed", "weights", "stacked", "text alone", "voice alone"]
     assert quality["text alone"].accuracy > quality["voice alone"].accuracy + 0.2
     assert quality["text alone"].log_loss < quality["stacked"].log_loss
-    assert f"text alone has {quality['text alone'].log_loss:.3f}: fusing is no gain" in found.reason
+    assert f"text alone has {quality['text alone'].log_loss:.3f}: by log loss fusing is no gain" in found.reason
     assert "voice alone has" not in found.reason
+
+
+def test_of_few_clips_the_regression_does_not_learn_the_noise() -> None:
+    clips, predictions = spoken(KO_LABELS, 90, speakers=6)
+    others, outcomes = spoken(KO_LABELS, 690, speakers=6)
+    answered = [one for one in outcomes[90:] if isinstance(one, Prediction)]
+    true = np.array([KO_LABELS.index(str(clip.emotion)) for clip in others[90:]])
+
+    def loss(found: Calibration) -> float:
+        way = found.model_copy(update={"fusion": "stacked"})
+        fused = [combine(MODELS.fusion, way, one.sentences, np.asarray(one.voice)).korean for one in answered]
+        return mean_log_loss(true, np.array(fused))
+
+    chosen = loss(calibrate(clips, predictions, MODELS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maeum.evaluation.calibrate.STRENGTHS", (1.0,))
+        unchecked = loss(calibrate(clips, predictions, MODELS))
+    assert chosen < unchecked - 0.02
 
 
 def test_few_clips_are_a_trial() -> None:

@@ -32,6 +32,18 @@ def test_every_column_is_read(tmp_path: Path) -> None:
     assert manifest.ignored_columns == ("note",)
 
 
+def test_labels_that_differ_in_case_alone_are_told_apart(tmp_path: Path) -> None:
+    words, voice, eye = ("joy", "sad"), ("Joy", "Sad"), ((1.0, 0.0), (0.0, 1.0))
+    projection = Projection(ko_labels=words, en_labels=voice, ko_to_en=eye, en_to_ko=eye)
+    path = tmp_path / "clips.csv"
+    path.write_text("path,emotion\na.wav,joy\nb.wav,Joy\n")
+    manifest = read_manifest(path, Fusion(projection, words, voice), frozenset({"ko"}))
+    assert [clip.emotion for clip in manifest.clips] == ["joy", "Joy"]
+    path.write_text("path,emotion\na.wav,JOY\n")
+    with pytest.raises(InvalidManifest, match="'JOY' is none of joy, sad, Joy, Sad"):
+        read_manifest(path, Fusion(projection, words, voice), frozenset({"ko"}))
+
+
 def test_decomposed_letters_mean_the_same(tmp_path: Path) -> None:
     decomposed = unicodedata.normalize("NFD", "path,text,emotion,speaker\n일기.wav,안녕,기쁨,화자\n")
     (clip,) = read(tmp_path, decomposed).clips

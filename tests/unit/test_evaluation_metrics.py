@@ -89,6 +89,17 @@ def test_one_clip_has_no_interval() -> None:
     assert (found.accuracy.value, found.accuracy.low, found.accuracy.high) == (1, None, None)
 
 
+def test_a_resample_without_a_label_says_nothing_of_the_mean_over_labels() -> None:
+    truth = ["a"] * 100 + ["b"] * 2
+    found = score(LABELS, truth, np.repeat(ROWS[:1], 102, axis=0))  # all taken for a
+    assert found is not None
+    assert found.uar.value == 0.5
+    assert (found.uar.low, found.uar.high) == (None, None)  # the mean over a alone would be 1
+    assert found.macro_f1.high is not None
+    assert found.macro_f1.high < 0.5
+    assert found.accuracy.high == 1
+
+
 def test_votes_whose_shares_miss_1_have_a_log_loss() -> None:
     found = score(LABELS, ["a", "b"], np.array([[0.3333, 0.3333, 0.3333], [1, 0, 0]]))
     assert found is not None
@@ -98,8 +109,9 @@ def test_votes_whose_shares_miss_1_have_a_log_loss() -> None:
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=60))
 def test_figures_from_counts_equal_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     true, given_labels = (np.array(side) for side in zip(*pairs, strict=True))
-    found = figures_of_counts(confusion_matrix(true, given_labels, labels=range(5)))
     present = np.unique(true)
+    counts = confusion_matrix(true, given_labels, labels=range(5))
+    found = figures_of_counts(counts, np.isin(range(5), present))
     expected = (
         (true == given_labels).mean(),
         f1_score(true, given_labels, labels=present, average="macro", zero_division=0),

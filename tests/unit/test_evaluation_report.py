@@ -307,15 +307,17 @@ def test_a_failed_clip_keeps_its_place_and_what_the_manifest_says_of_it(tmp_path
     assert metrics["failed"] == [{"path": "broken.wav", "code": "empty_audio", "message": "nothing there"}]
 
 
-def test_words_that_nobody_spoke_are_scored_as_words() -> None:
+def test_words_that_nobody_spoke_are_scored_as_words_and_fused_with_nothing(tmp_path: Path) -> None:
     clips = [Clip(2, "line 2", None, "말", "기쁨"), Clip(3, "line 3", None, "말", "슬픔")]
     found = judge(Path("words.csv"), clips, [heard("기쁨", None), heard("기쁨", None)], MODELS, None)
     assert found.transcripts is None
     scores = found.emotions["korean"].by_modality
     accuracies = {name: one and one.accuracy.value for name, one in scores.items()}
-    assert accuracies == {"text": 0.5, "text, mean": 0.5, "voice, projected": None, "fused": 0.5}
-    # The words alone decide: 기쁨 goes to HAPPY, and HAPPY back to 기쁨 and some 당황.
-    assert found.judged[0].emotions.korean == pytest.approx([1 / 1.2, 0.2 / 1.2, 0, 0, 0, 0], abs=1e-9)
+    assert accuracies == {"text": 0.5, "text, mean": 0.5, "voice, projected": None, "fused": None}
+    assert found.emotions["korean"].fused_less["text"] is None
+    write_report(found, MODELS, tmp_path)
+    assert [row["fused_top"] for row in pq.read_table(tmp_path / "predictions.parquet").to_pylist()] == [None, None]
+    assert "surest errors" not in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_mean_of_probabilities_is_scored_beside_the_votes() -> None:
@@ -333,7 +335,14 @@ def test_an_english_label_of_words_only_is_left_out_of_the_voices_figures() -> N
     scores = found.emotions["english"].by_modality
     assert scores["voice"] is not None
     assert scores["fused"] is not None
-    assert (scores["voice"].n_clips, scores["fused"].n_clips) == (1, 2)
+    assert (scores["voice"].n_clips, scores["fused"].n_clips) == (1, 1)
+
+
+def test_a_report_is_for_its_owner_alone(evaluation: Evaluation, tmp_path: Path) -> None:
+    write_report(evaluation, MODELS, tmp_path)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        name: 0o600 for name in ("metrics.json", "predictions.parquet", "report.html")
+    }
 
 
 def test_clips_that_are_listed_twice_and_those_of_the_calibration_are_named(tmp_path: Path) -> None:

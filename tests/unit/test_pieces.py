@@ -90,12 +90,15 @@ def test_short_recordings_go_in_between_the_pieces_of_a_long_one() -> None:
     assert [seconds for _, seconds, _ in listener.heard[:4]] == [4, 1, 2, 4]
 
 
-def test_the_language_heard_most_surely_counts() -> None:
+def test_the_language_heard_for_longest_counts() -> None:
     parts = [
-        (0.0, Transcript("one", heard_language=("en", 0.6))),
+        (0.0, Transcript("하나", speech_spans=((0.0, 3.0),), heard_language=("ko", 0.9))),
         (4.0, Transcript("", heard_language=None)),
-        (8.0, Transcript("둘", heard_language=("ko", 0.9))),
+        (8.0, Transcript("two", speech_spans=((0.0, 1.0),), heard_language=("en", 0.97))),
     ]
     joined = join(parts)
-    assert joined.text == "one 둘"
-    assert joined.heard_language == ("ko", 0.9)
+    assert joined.text == "하나 two"
+    assert joined.heard_language is not None
+    assert joined.heard_language[0] == "ko"
+    assert joined.heard_language[1] == pytest.approx(0.675)
+    assert join([parts[1], parts[1]]).heard_language is None
