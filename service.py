@@ -49,6 +49,8 @@ from runners import SpeechRunner, TextRunner, VoiceRunner
 from runners.base import SERVICE_OPTIONS, SETTINGS
 from runners.bentoml_patches import count_only
 from runners.calls import RunnerCalls
+from runners.lifecycle import load_or_stop
+from runners.request_heads import bound_heads
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
@@ -62,7 +64,7 @@ _UNREAD = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTP
 
 _log = logging.getLogger("maeum.service")
 app = FastAPI(title="maeum", docs_url=None, redoc_url=None, openapi_url=None)
-app.include_router(web.router)
+app.include_router(web.build_router(SETTINGS.max_duration_s))
 
 
 class AnalyzeInput(bentoml.IODescriptor):
@@ -103,7 +105,7 @@ class Maeum:
         self._runners = (speech, text, voice)
         # The way of a stage's items to their model: Pipeline → BatchingStage, which merges what waits → RunnerCalls, to
         # the other process → BentoML → the runner's BatchWorker, on a thread → the engine.
-        n_speech_calls = speech_calls(SETTINGS, device_of_ctranslate2(SETTINGS))
+        n_speech_calls = load_or_stop(lambda settings: speech_calls(settings, device_of_ctranslate2(settings)))
         stages = batching_stages(speech, text, voice, SETTINGS, n_speech_calls)
         with loading():
             self._pipeline = build_pipeline(SETTINGS, stages)
@@ -266,6 +268,7 @@ def _watch(entry: Any, runners: tuple[Any, ...]) -> None:
 
 
 _watch(Maeum, (SpeechRunner, TextRunner, VoiceRunner))
+bound_heads()
 
 
 def _spec_of(service: Any) -> dict[str, Any]:

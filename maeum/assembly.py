@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from maeum.audio.features import Baselines, VoicePooling
 from maeum.calibration import Calibration
+from maeum.errors import InvalidConfiguration
 from maeum.evidence import read_low_confidence
 from maeum.fusion import Fusion, Projection
 from maeum.labels import read_text_labels, read_voice_labels
@@ -196,18 +197,28 @@ def load_voice(settings: Settings) -> VoiceEngine:
 
 
 def device_of_torch(settings: Settings) -> str:
-    """Where the text and the voice model run: `cpu` or `cuda`."""
+    """Where the text and the voice model run: `cpu` or `cuda`.
+
+    Raises:
+        InvalidConfiguration: a GPU is asked for, and torch finds none.
+    """
     import torch
 
-    if settings.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return settings.device
+    return _device(settings, "torch", there_is_one=torch.cuda.is_available())
 
 
 def device_of_ctranslate2(settings: Settings) -> str:
-    """Where the speech model runs: `cpu`, in 8 bits, or `cuda`, in float16."""
+    """Where the speech model runs: `cpu`, in 8 bits, or `cuda`, in float16.
+
+    Raises:
+        InvalidConfiguration: a GPU is asked for, and CTranslate2 finds none.
+    """
     import ctranslate2
 
-    if settings.device == "auto":
-        return "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
-    return settings.device
+    return _device(settings, "CTranslate2", there_is_one=ctranslate2.get_cuda_device_count() > 0)
+
+
+def _device(settings: Settings, library: str, *, there_is_one: bool) -> str:
+    if settings.device == "cuda" and not there_is_one:
+        raise InvalidConfiguration(f"MAEUM_DEVICE: {library} finds no GPU; auto takes one where there is one")
+    return "cuda" if there_is_one and settings.device != "cpu" else "cpu"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -40,10 +41,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """The model's words, unprocessed; or none, and the code that says why."""
+    """What the model answers, less its thoughts; or nothing, and the code that says why.
+
+    Attributes:
+        text: its words.
+        failure: why there are none.
+        is_cut: whether it had no room for all of them.
+    """
 
     text: str
     failure: FailureCode | None = None
+    is_cut: bool = False
 
 
 class ChatServer:
@@ -89,7 +97,7 @@ class ChatServer:
         try:
             async with asyncio.timeout_at(attempts.deadline), self._client(attempts) as client:
                 response = await client.chat.completions.with_raw_response.create(**body)
-                return ChatAnswer(_text(response.content))
+                return _answer(response.content)
         except Exception as error:
             return ChatAnswer("", _failure(error, attempts.last_status))
 
@@ -117,6 +125,7 @@ class _Message(BaseModel):
 class _Choice(BaseModel):
     model_config = ConfigDict(frozen=True)
     message: _Message
+    finish_reason: str | None = None
 
 
 class _Completion(BaseModel):
@@ -126,8 +135,17 @@ class _Completion(BaseModel):
     choices: tuple[_Choice, ...] = Field(min_length=1)
 
 
-def _text(body: bytes) -> str:
-    return _Completion.model_validate_json(body).choices[0].message.content
+# Servers that do not take a model's thoughts apart send them before its answer, some without the first tag.
+_THOUGHTS = re.compile(r"\A(?:\s*<(think|thinking|reasoning)>)?.*?</(?:think|thinking|reasoning)>", re.DOTALL)
+_THINKING = re.compile(r"\A\s*<(?:think|thinking|reasoning)>")
+
+
+def _answer(body: bytes) -> ChatAnswer:
+    choice = _Completion.model_validate_json(body).choices[0]
+    text = _THOUGHTS.sub("", choice.message.content)
+    if _THINKING.match(text):  # it never came to its answer
+        return ChatAnswer("", "invalid_answer")
+    return ChatAnswer(text, is_cut=choice.finish_reason == "length")
 
 
 class _Attempts:

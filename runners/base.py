@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -15,6 +17,8 @@ Result = TypeVar("Result")
 
 log_to_stderr()
 
+_log = logging.getLogger("maeum.runners")
+_LOST_BATCHES = 3  # one after the other, in which every item failed
 _LONGEST_BATCH_S = 120  # at least, whatever requests may take: on a slow machine a batch of long clips does
 SETTINGS = settings_to_start_with()
 TIMEOUT_S = math.ceil(SETTINGS.request_timeout_s)
@@ -43,15 +47,19 @@ class BatchWorker(Generic[Result]):
     Args:
         stage: name of the runner in `/metrics` and in failures.
         engine: computes a batch.
+        warm_up: asks the model for something easy, and raises when it cannot.
     """
 
-    def __init__(self, stage: str, engine: Callable[[Any], list[Result | Failure]]) -> None:
+    def __init__(
+        self, stage: str, engine: Callable[[Any], list[Result | Failure]], warm_up: Callable[[], None]
+    ) -> None:
         outlive_the_service()
         self._watchdog = Watchdog(max(2 * TIMEOUT_S, _LONGEST_BATCH_S))  # readiness and liveness have said so by then
         # Imported here: BentoML sets prometheus' multiprocess folder after this module is imported.
         from prometheus_client import Counter, Histogram
 
-        self._stage, self._engine = stage, engine
+        self._stage, self._engine, self._warm_up = stage, engine, warm_up
+        self._n_lost = 0
         self._batch_size = Histogram(
             "maeum_batch_size",
             "Items per batch",
@@ -73,5 +81,22 @@ class BatchWorker(Generic[Result]):
             results = run_isolated(self._stage, lambda part: self._engine(items[part]), len(items))
         self._batch_size.observe(len(items))
         self._batch_seconds.observe(time.perf_counter() - start)
-        self._failures.inc(sum(isinstance(result, Failure) for result in results))
+        n_failed = sum(isinstance(result, Failure) for result in results)
+        self._failures.inc(n_failed)
+        self._n_lost = self._n_lost + 1 if n_failed == len(items) else 0
+        if self._n_lost >= _LOST_BATCHES:
+            self._end_if_lost()
         return results
+
+    def _end_if_lost(self) -> None:
+        """End the process, which the server starts again, if the model fails on what is easy too.
+
+        A GPU does not recover from some errors: all that comes after one fails, in no time, and the process seems well.
+        """
+        try:
+            with self._watchdog.watching():
+                self._warm_up()
+        except Exception as error:
+            _log.critical("event=model_lost runner=%s error=%s", self._stage, type(error).__name__)
+            os._exit(1)
+        self._n_lost = 0

@@ -21,7 +21,8 @@ class SpeechRunner:
     def __init__(self) -> None:
         keep_freed_memory()
         one_blas_thread()
-        self._worker = BatchWorker("speech", load_or_stop(load_speech).transcribe)
+        engine = load_or_stop(load_speech)
+        self._worker = BatchWorker("speech", engine.transcribe, engine.warm_up)
 
     @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.speech_batch), max_latency_ms=DEADLINE_MS)
     def run(self, items: list[SpeechItem]) -> list[Transcript | Failure]:

@@ -15,7 +15,8 @@ class TextRunner:
     """Classifies sentences of several requests together."""
 
     def __init__(self) -> None:
-        self._worker = BatchWorker("text", load_or_stop(load_text).classify)
+        engine = load_or_stop(load_text)
+        self._worker = BatchWorker("text", engine.classify, engine.warm_up)
 
     @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.text_batch), max_latency_ms=DEADLINE_MS)
     def run(self, items: list[str]) -> list[Probabilities | Failure]:

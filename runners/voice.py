@@ -24,7 +24,8 @@ class VoiceRunner:
         import torch  # which takes a second, and the other processes, who know this class, need none of it
 
         torch.set_num_threads(1)  # for so small a network more would wait for each other, and for the other runners'
-        self._worker = BatchWorker("voice", load_or_stop(load_voice).classify)
+        engine = load_or_stop(load_voice)
+        self._worker = BatchWorker("voice", engine.classify, engine.warm_up)
 
     @bentoml.api(batchable=True, max_batch_size=at_least_two(SETTINGS.voice_batch), max_latency_ms=DEADLINE_MS)
     def run(

@@ -30,9 +30,9 @@ class Request:
     body: Any
 
 
-def completion(text: str | None) -> Reply:
+def completion(text: str | None, finish_reason: str = "stop") -> Reply:
     """A good answer whose message holds `text`."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    choice = {"index": 0, "finish_reason": finish_reason, "message": {"role": "assistant", "content": text}}
     return json_reply(
         {
             "id": "chatcmpl-1",

@@ -14,6 +14,10 @@ from maeum.audio.ffmpeg_process import decode_apart
 from maeum.audio.resampling import SAMPLE_RATE_HZ, Block, check_channels, collect
 from maeum.errors import EmptyAudio
 
+# Of what is left to libsndfile: WAV in its three sizes, FLAC, Ogg, AIFF, AU, CAF, NIST's SPHERE and MP3. It knows many
+# formats more, whose readers hardly anybody needs, and one of which writes to stdout.
+_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"NIST", b"ID3", b"\xff")
+_OGG_FLAGS, _OGG_FIRST_PAGE = 5, 2  # where in a page they are, and the one of a stream's first page
 _BLOCK_SAMPLES = 1 << 18  # per read, over all channels: bounds memory whatever a header claims
 
 
@@ -61,13 +65,37 @@ def decode(data: bytes, max_duration_s: float = 600.0) -> Waveform:
 
 
 def decode_here(data: bytes, max_duration_s: float) -> Waveform | None:
-    """The first half of `decode`: None when libsndfile cannot read the file."""
+    """The first half of `decode`: None when FFmpeg is to read the file."""
     if not data:
         raise EmptyAudio("the audio file is empty")
+    if not data.startswith(_MAGIC) or _is_joined(data):
+        return None
     try:
-        return _waveform(collect(_soundfile_blocks(data), max_duration_s))
+        samples = collect(_soundfile_blocks(data), max_duration_s)
     except soundfile.LibsndfileError:
         return None
+    return Waveform(samples) if len(samples) else None  # a recorder that crashed may have left a length of 0
+
+
+def _is_joined(data: bytes) -> bool:
+    """Whether another file follows in it, as when recordings were put together: libsndfile stops before that."""
+    magic = data[:4]
+    if magic == b"OggS":
+        pages = [start for start in _places(data, b"OggS") if len(data) > start + _OGG_FLAGS]
+        begins = [bool(data[start + _OGG_FLAGS] & _OGG_FIRST_PAGE) for start in pages]
+        return any(begins[begins.index(False) :]) if False in begins else False
+    if magic == b"fLaC":
+        return data.find(magic, 4) > 0
+    if magic[:3] == b"ID3" or magic[:1] == b"\xff":
+        return sum(data.count(header) for header in (b"Xing", b"Info")) > 1
+    return False
+
+
+def _places(data: bytes, pattern: bytes) -> Iterator[int]:
+    start = data.find(pattern)
+    while start >= 0:
+        yield start
+        start = data.find(pattern, start + len(pattern))
 
 
 def decode_with_ffmpeg(data: bytes, max_duration_s: float) -> Waveform:

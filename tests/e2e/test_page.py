@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import shutil
+import subprocess
 from importlib.resources import files
+from pathlib import Path
 from urllib.parse import urljoin
 
 import av
 import httpx
 import pytest
 import soundfile
+from fastapi import FastAPI
+from starlette.testclient import TestClient
 
+from maeum.http.web import build_router
+from maeum.settings import Settings
 from maeum.summary import FAILURE_REASONS, SKIP_REASONS
 from tests.conftest import Clip
 
@@ -100,6 +108,28 @@ def test_both_languages_have_every_text() -> None:
     # What only who runs the server can mend has one text for all.
     mended_there = {"redirected", "rejected", "invalid_answer", "unexpected"}
     assert korean["reasons"] == set(SKIP_REASONS | FAILURE_REASONS) - mended_there | {"other"}
+
+
+def test_the_page_says_how_long_a_recording_may_be(server: str) -> None:
+    assert f'<body data-longest-s="{Settings().max_duration_s:g}">' in httpx.get(server).text
+    app = FastAPI()
+    app.include_router(build_router(90))
+    assert '<body data-longest-s="90">' in TestClient(app).get("/").text
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="there is no node")
+def test_a_recording_a_file_and_an_answer_do_not_take_each_others_place(tmp_path: Path) -> None:
+    folder = tmp_path / "web"
+    shutil.copytree(Path(str(WEB)), folder)
+    (folder / "package.json").write_text('{"type": "module"}')
+    script = Path(__file__).parents[1] / "page_behaviour.mjs"
+    seen = json.loads(subprocess.run(["node", script, folder], capture_output=True, check=True, timeout=60).stdout)
+    assert "0:59" in seen["hint"]
+    assert seen["whileAsked"] == {"submit": True, "file": True, "record": True}
+    assert seen["sentWhileAsked"] == 0
+    assert seen["whileRecording"] == {"chosen": "mine.wav", "record": False}
+    assert seen["recorded"] == {"chosen": "방금 녹음한 말", "submit": False, "released": 1}
+    assert seen["refused"] == {"released": 2, "record": False, "error": False}
 
 
 def test_the_service_takes_what_browsers_record(server: str, clip: Clip) -> None:

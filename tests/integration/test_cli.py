@@ -13,15 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from maeum.assembly import load_text, load_voice
 from maeum.audio.decoding import decode
 from maeum.audio.features import Baselines
 from maeum.audio.mfcc import mfcc
 from maeum.cli import main
-from maeum.errors import ModelMissing
+from maeum.errors import InvalidConfiguration, ModelMissing
 from maeum.fusion import EN_LABELS, KO_LABELS
 from maeum.schemas import AnalysisBody
-from maeum.settings import PROJECT_DIR, get_settings
+from maeum.settings import PROJECT_DIR, Settings, get_settings
 from tests.conftest import Clip, heed_interrupts
 from tests.hub_server import HubServer
 from tests.memory_stages import wav
@@ -170,6 +172,16 @@ def test_a_wrong_setting_is_3(clip: Clip) -> None:
     done = run("analyze", str(clip.path), MAEUM_TEXT_WEIGHT="heavy")
     assert done.returncode == 3
     assert "MAEUM_TEXT_WEIGHT" in done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_3(clip: Clip) -> None:
+    done = run("analyze", str(clip.path), MAEUM_DEVICE="cuda")
+    assert done.returncode == 3
+    assert "MAEUM_DEVICE: CTranslate2 finds no GPU; auto takes one where there is one" in done.stderr
+    for load in (load_text, load_voice):
+        with pytest.raises(InvalidConfiguration, match="MAEUM_DEVICE: torch finds no GPU"):
+            load(Settings(device="cuda"))
 
 
 def test_a_misspelt_setting_is_named() -> None:

@@ -80,3 +80,36 @@ print("alive")
 """
     )
     assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+LOST = """
+import sys
+from runners.base import BatchWorker
+
+def engine(items):
+    if "bad" in items:
+        raise RuntimeError("an error that stays")
+    return list(items)
+
+def warm_up():
+    if model_is_lost:
+        raise RuntimeError("an error that stays")
+
+worker = BatchWorker("text", engine, warm_up)
+for items in (["bad"], ["bad"], ["good", "bad"], ["bad"], ["bad"]):
+    worker.run(items)
+print("two in a row", flush=True)
+worker.run(["bad", "bad"])
+print("alive", flush=True)
+"""
+
+
+def test_a_model_that_fails_on_everything_ends_the_process() -> None:
+    done = run("model_is_lost = True\n" + LOST)
+    assert (done.returncode, done.stdout) == (1, "two in a row\n")
+    assert "event=model_lost runner=text error=RuntimeError" in done.stderr
+
+
+def test_recordings_that_fail_are_no_reason_to_end_it() -> None:
+    done = run("model_is_lost = False\n" + LOST)
+    assert (done.returncode, done.stdout) == (0, "two in a row\nalive\n")

@@ -21,6 +21,7 @@ _FILES = {
 _PARTS = frozenset(name for name in _FILES if not name.endswith(".html"))
 PATHS = frozenset({"/", "/docs", *(f"/page/{name}" for name in _PARTS)})
 """Every path that the router serves."""
+_LONGEST = b'data-longest-s="600"'
 
 _NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PAGE_POLICY = (
@@ -31,33 +32,40 @@ _DOCS_POLICY = (
     f"{_NOTHING_ELSE}; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
 )
 
-router = APIRouter(include_in_schema=False)
+
+def build_router(longest_s: float) -> APIRouter:
+    """Routes of the page, its parts and the docs.
+
+    Args:
+        longest_s: how long a recording the service takes, in seconds.
+    """
+    router = APIRouter(include_in_schema=False)
+    html = _FILES["index.html"].replace(_LONGEST, b'data-longest-s="%g"' % longest_s)
+
+    @router.api_route("/", methods=["GET", "HEAD"])
+    async def page() -> Response:
+        """Serve the page."""
+        return _answer("index.html", _PAGE_POLICY, html)
+
+    @router.api_route("/docs", methods=["GET", "HEAD"])
+    async def docs() -> Response:
+        """Serve Swagger UI over `/docs.json`; its files come with BentoML, whose own page would load a tracker."""
+        return _answer("docs.html", _DOCS_POLICY, _FILES["docs.html"])
+
+    @router.api_route("/page/{name}", methods=["GET", "HEAD"])
+    async def page_file(name: str) -> Response:
+        """Serve a script, the style or the icon of the page."""
+        if name not in _PARTS:
+            raise NotFound("there is no such route")
+        return _answer(name, _NOTHING_ELSE, _FILES[name])
+
+    return router
 
 
-@router.api_route("/", methods=["GET", "HEAD"])
-async def page() -> Response:
-    """Serve the page."""
-    return _answer("index.html", _PAGE_POLICY)
-
-
-@router.api_route("/docs", methods=["GET", "HEAD"])
-async def docs() -> Response:
-    """Serve Swagger UI over `/docs.json`; its files come with BentoML, whose own page would load a tracker."""
-    return _answer("docs.html", _DOCS_POLICY)
-
-
-@router.api_route("/page/{name}", methods=["GET", "HEAD"])
-async def page_file(name: str) -> Response:
-    """Serve a script, the style or the icon of the page."""
-    if name not in _PARTS:
-        raise NotFound("there is no such route")
-    return _answer(name, _NOTHING_ELSE)
-
-
-def _answer(name: str, policy: str) -> Response:
+def _answer(name: str, policy: str, content: bytes) -> Response:
     media_type = _MEDIA_TYPES[name.split(".")[-1]]
     return Response(
-        _FILES[name],
+        content,
         HTTPStatus.OK,
         {
             "Cache-Control": "no-cache",

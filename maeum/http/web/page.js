@@ -6,7 +6,22 @@ import { getLanguage, setLanguage, text } from "./texts.js";
 import { analyze } from "./upload.js";
 
 const find = (id) => document.getElementById(id);
-const state = { file: null, isRecorded: false, recording: null, answer: null, error: null, status: "", abort: null };
+const state = {
+  file: null,
+  isRecorded: false,
+  asking: false, // for the microphone
+  recording: null,
+  answer: null,
+  error: null,
+  status: "",
+  abort: null,
+};
+// A second less than what the service takes: the last part of a recording comes late.
+const longestS = Math.max(1, Number(document.body.dataset.longestS) - 1);
+
+function isBusy() {
+  return Boolean(state.asking || state.recording || state.abort);
+}
 
 function remember(key, value) {
   try {
@@ -33,6 +48,8 @@ function render() {
   find("record-label").textContent = text(state.recording ? "stop" : "record");
   find("record").classList.toggle("recording", Boolean(state.recording));
   find("record-time").hidden = !state.recording;
+  find("record").disabled = state.asking;
+  find("record-hint").textContent = text("recordHint").replace("{time}", clock(longestS));
   if (!canRecord()) {
     find("record").disabled = true;
     find("record-hint").textContent = text("microphone", "insecure");
@@ -43,7 +60,8 @@ function render() {
     find("chosen-size").textContent = `${(state.file.size / 1e6).toFixed(2)} MB`;
   }
   find("inputs").disabled = Boolean(state.abort);
-  find("submit").disabled = !state.file || Boolean(state.recording || state.abort);
+  find("file").disabled = isBusy();
+  find("submit").disabled = !state.file || isBusy();
   find("cancel").hidden = find("waiting").hidden = !state.abort;
   find("status").textContent = state.status && text(state.status);
   find("error").hidden = !state.error;
@@ -71,24 +89,23 @@ async function toggleRecording() {
     state.recording.stop();
     return;
   }
-  find("record").disabled = true;
+  update({ asking: true });
   try {
-    const recording = await startRecording((seconds) => (find("record-time").textContent = clock(seconds)));
+    const recording = await startRecording(longestS, (seconds) => (find("record-time").textContent = clock(seconds)));
     find("record-time").textContent = clock(0);
-    update({ recording, error: null, status: "recording" });
-    find("record").disabled = false;
+    update({ asking: false, recording, error: null, status: "recording" });
     const file = await recording.file;
     state.recording = null;
     take(file, true);
   } catch (error) {
-    update({ recording: null, status: "", error: { group: "microphone", code: error.name, message: "" } });
+    const why = { group: "microphone", code: error.name, message: "" };
+    update({ asking: false, recording: null, status: "", error: why });
   }
-  find("record").disabled = false;
 }
 
 async function submit(event) {
   event.preventDefault();
-  if (!state.file || state.recording || state.abort) return;
+  if (!state.file || isBusy()) return;
   const gender = new FormData(find("form")).get("gender");
   const fields = { gender, lang: "ko", file: state.file };
   find("progress").value = 0;
@@ -122,7 +139,7 @@ async function submit(event) {
 }
 
 function watchDrops() {
-  const allowed = (event) => !state.abort && !state.recording && event.dataTransfer.types.includes("Files");
+  const allowed = (event) => !isBusy() && event.dataTransfer.types.includes("Files");
   // On the whole page: a file dropped beside the field would otherwise replace the page.
   document.addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -143,7 +160,7 @@ find("cancel").addEventListener("click", () => state.abort?.abort());
 find("file").addEventListener("change", () => {
   const [file] = find("file").files;
   find("file").value = ""; // so that choosing the same file again counts as a change
-  if (file) take(file, false);
+  if (file && !isBusy()) take(file, false);
 });
 find("gender").addEventListener("change", (event) => remember("gender", event.target.value));
 find("language").addEventListener("click", () => {

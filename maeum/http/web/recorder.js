@@ -5,8 +5,6 @@ const FORMATS = [
   ["audio/mp4", "m4a"],
   ["audio/ogg;codecs=opus", "ogg"],
 ];
-// Just under the ten minutes that the service takes by default.
-const LONGEST_MS = 595_000;
 
 export function canRecord() {
   return Boolean(window.isSecureContext && navigator.mediaDevices?.getUserMedia && window.MediaRecorder);
@@ -15,11 +13,25 @@ export function canRecord() {
 /**
  * Start recording.
  *
+ * @param longestS seconds after which it stops by itself.
  * @param onTime called with the seconds so far.
  * @returns `stop()`, and `file`, a promise of the recording once it has stopped.
  */
-export async function startRecording(onTime) {
+export async function startRecording(longestS, onTime) {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  try {
+    return record(stream, longestS, onTime);
+  } catch (error) {
+    release(stream); // a microphone that nobody listens to would stay on
+    throw error;
+  }
+}
+
+function release(stream) {
+  stream.getTracks().forEach((track) => track.stop());
+}
+
+function record(stream, longestS, onTime) {
   const [mimeType, extension] = FORMATS.find(([type]) => MediaRecorder.isTypeSupported(type)) ?? ["", "webm"];
   const recorder = new MediaRecorder(stream, mimeType ? { mimeType } : {});
   const parts = [];
@@ -28,20 +40,20 @@ export async function startRecording(onTime) {
   const stop = () => {
     if (recorder.state !== "inactive") recorder.stop();
   };
+  recorder.start(1000);
   const clock = setInterval(() => {
-    const elapsed = performance.now() - started;
-    onTime(elapsed / 1000);
-    if (elapsed >= LONGEST_MS) stop();
+    const elapsed = (performance.now() - started) / 1000;
+    onTime(elapsed);
+    if (elapsed >= longestS) stop();
   }, 250);
 
   const file = new Promise((resolve) => {
     recorder.ondataavailable = (event) => parts.push(event.data);
     recorder.onstop = () => {
       clearInterval(clock);
-      stream.getTracks().forEach((track) => track.stop());
+      release(stream);
       resolve(new File(parts, `recording.${extension}`, { type: recorder.mimeType }));
     };
   });
-  recorder.start(1000);
   return { stop, file };
 }
