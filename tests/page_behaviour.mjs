@@ -34,7 +34,7 @@ Object.assign(globalThis, {
   MediaRecorder,
   document: {
     ...{ getElementById: find, querySelectorAll: () => [], addEventListener() {}, documentElement: {}, title: "" },
-    ...{ body: { dataset: { longestS: "60" } }, createElement: () => find(`made ${Math.random()}`) },
+    ...{ body: { dataset: { longestS: "90" } }, createElement: () => find(`made ${Math.random()}`) },
   },
   window: { isSecureContext: true, MediaRecorder },
   localStorage: { getItem: () => null, setItem() {} },

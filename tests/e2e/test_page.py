@@ -124,7 +124,7 @@ def test_a_recording_a_file_and_an_answer_do_not_take_each_others_place(tmp_path
     (folder / "package.json").write_text('{"type": "module"}')
     script = Path(__file__).parents[1] / "page_behaviour.mjs"
     seen = json.loads(subprocess.run(["node", script, folder], capture_output=True, check=True, timeout=60).stdout)
-    assert "0:59" in seen["hint"]
+    assert "최대 1분 30초까지" in seen["hint"]
     assert seen["whileAsked"] == {"submit": True, "file": True, "record": True}
     assert seen["sentWhileAsked"] == 0
     assert seen["whileRecording"] == {"chosen": "mine.wav", "record": False}

@@ -16,8 +16,14 @@ const state = {
   status: "",
   abort: null,
 };
-// A second less than what the service takes: the last part of a recording comes late.
-const longestS = Math.max(1, Number(document.body.dataset.longestS) - 1);
+const longestS = Math.floor(Number(document.body.dataset.longestS)); // that the service takes
+
+/** A length in words. */
+function inWords(seconds) {
+  const parts = { inMinutes: Math.floor(seconds / 60), inSeconds: seconds % 60 };
+  const said = Object.entries(parts).filter(([, count]) => count);
+  return said.map(([unit, count]) => text(unit).replace("{n}", count)).join(" ");
+}
 
 function isBusy() {
   return Boolean(state.asking || state.recording || state.abort);
@@ -49,7 +55,7 @@ function render() {
   find("record").classList.toggle("recording", Boolean(state.recording));
   find("record-time").hidden = !state.recording;
   find("record").disabled = state.asking;
-  find("record-hint").textContent = text("recordHint").replace("{time}", clock(longestS));
+  find("record-hint").textContent = text("recordHint").replace("{time}", inWords(longestS));
   if (!canRecord()) {
     find("record").disabled = true;
     find("record-hint").textContent = text("microphone", "insecure");
@@ -91,7 +97,8 @@ async function toggleRecording() {
   }
   update({ asking: true });
   try {
-    const recording = await startRecording(longestS, (seconds) => (find("record-time").textContent = clock(seconds)));
+    const onTime = (seconds) => (find("record-time").textContent = clock(seconds));
+    const recording = await startRecording(longestS - 1, onTime); // the last part of a recording comes late
     find("record-time").textContent = clock(0);
     update({ asking: false, recording, error: null, status: "recording" });
     const file = await recording.file;
