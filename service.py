@@ -49,8 +49,8 @@ from runners import SpeechRunner, TextRunner, VoiceRunner
 from runners.base import SERVICE_OPTIONS, SETTINGS
 from runners.bentoml_patches import count_only
 from runners.calls import RunnerCalls
+from runners.connections import bound_connections
 from runners.lifecycle import load_or_stop
-from runners.request_heads import bound_heads
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
@@ -268,7 +268,7 @@ def _watch(entry: Any, runners: tuple[Any, ...]) -> None:
 
 
 _watch(Maeum, (SpeechRunner, TextRunner, VoiceRunner))
-bound_heads()
+bound_connections()
 
 
 def _spec_of(service: Any) -> dict[str, Any]:

@@ -46,12 +46,10 @@ class ChatAnswer:
     Attributes:
         text: its words.
         failure: why there are none.
-        is_cut: whether it had no room for all of them.
     """
 
     text: str
     failure: FailureCode | None = None
-    is_cut: bool = False
 
 
 class ChatServer:
@@ -136,16 +134,18 @@ class _Completion(BaseModel):
 
 
 # Servers that do not take a model's thoughts apart send them before its answer, some without the first tag.
-_THOUGHTS = re.compile(r"\A(?:\s*<(think|thinking|reasoning)>)?.*?</(?:think|thinking|reasoning)>", re.DOTALL)
-_THINKING = re.compile(r"\A\s*<(?:think|thinking|reasoning)>")
+_THOUGHTS = r"think|thinking|thought|thoughts|reason|reasoning|reflection|analysis"
+_END_OF_THOUGHTS = re.compile(rf"(?i)</(?:{_THOUGHTS})>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>")
+_THINKING = re.compile(rf"(?i)\s*(?:<(?:{_THOUGHTS})>|\[THINK\]|◁think▷|<\|)")
+_ANSWER_TAG = re.compile(r"(?i)</?answer>|<\|[a-z_]*\|>")
 
 
 def _answer(body: bytes) -> ChatAnswer:
     choice = _Completion.model_validate_json(body).choices[0]
-    text = _THOUGHTS.sub("", choice.message.content)
-    if _THINKING.match(text):  # it never came to its answer
+    *_, text = _END_OF_THOUGHTS.split(choice.message.content)
+    if choice.finish_reason == "length" or _THINKING.match(text):  # it had no room, or never came to its answer
         return ChatAnswer("", "invalid_answer")
-    return ChatAnswer(text, is_cut=choice.finish_reason == "length")
+    return ChatAnswer(_ANSWER_TAG.sub("", text))
 
 
 class _Attempts:

@@ -134,7 +134,7 @@ class Summarizer:
         started = time.perf_counter()
         body = chat_request(self._model, transcript, first_party=self._server.first_party)
         answer = await self._server.complete(body, self._timeout_s)
-        text = tidy(answer.text, is_cut=answer.is_cut)
+        text = tidy(answer.text)
         if text:
             return Summary("ok", text, None)
         code = answer.failure or "invalid_answer"
@@ -173,16 +173,11 @@ def chat_request(model: str, transcript: str, *, first_party: bool) -> dict[str,
 _QUOTES = dict.fromkeys(map(ord, "\"'`´′″＂＇‘’‚‛“”„‟‹›«»「」『』｢｣﹁﹂﹃﹄〝〞〟❛❜❝❞❟❠❮❯⹂🙶🙷🙸"))
 # An ellipsis or the dot of a number ends no sentence.
 _SENTENCE_END = re.compile(r"(?<=[^\s\d.…][.?!。？！])\s+")
-_ENDED = re.compile(r"[^\s\d.…][.?!。？！]$")
 _ZERO_WIDTH_JOINER = "\u200d"  # holds emoji together
 
 
-def tidy(answer: str, *, is_cut: bool = False) -> str:
+def tidy(answer: str) -> str:
     """Fold a model's answer into one paragraph of at most two sentences without quotation marks.
-
-    Args:
-        answer: its words.
-        is_cut: its last sentence counts only if it has an end.
 
     Returns:
         NFC text without control or invisible formatting characters; empty when no word is left or when the
@@ -195,11 +190,8 @@ def tidy(answer: str, *, is_cut: bool = False) -> str:
         if (category := unicodedata.category(character)) not in ("Cf", "Cs") or character == _ZERO_WIDTH_JOINER
     )
     paragraph = " ".join(unicodedata.normalize("NFC", "".join(visible)).split())
-    sentences = _SENTENCE_END.split(paragraph)
-    if is_cut and not _ENDED.search(sentences[-1]):
-        sentences.pop()
     kept = ""
-    for sentence in sentences[:MAX_SENTENCES]:
+    for sentence in _SENTENCE_END.split(paragraph)[:MAX_SENTENCES]:
         longer = f"{kept} {sentence}" if kept else sentence
         if len(longer) > MAX_SUMMARY_CHARS:
             break

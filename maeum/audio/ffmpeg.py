@@ -9,6 +9,7 @@ import av
 import numpy as np
 from av import AudioFrame, Packet
 from av.audio.stream import AudioStream
+from av.container import InputContainer
 
 from maeum.audio.resampling import Block, check_channels
 from maeum.errors import UndecodableAudio
@@ -38,7 +39,7 @@ def ffmpeg_blocks(data: bytes) -> Iterator[Block]:
                 raise UndecodableAudio("the file's audio track is of a kind that nothing here can decode")
             check_channels(codec.channels)
             convert = _Converter()
-            for packet in container.demux(audio=0):
+            for packet in _packets(container):
                 frames = _decoded(packet)
                 if not frames:
                     yield 0, np.empty((0, max(1, codec.channels)), np.float32)
@@ -75,5 +76,21 @@ def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:
     """A packet's frames; one that is damaged has none and is skipped, as players do."""
     try:
         return packet.decode()
-    except av.error.InvalidDataError:
+    except MemoryError:
+        raise
+    except av.FFmpegError:  # decoders have many names for damage
         return []
+
+
+def _packets(container: InputContainer) -> Iterator[Packet[AudioStream]]:
+    """The first audio track's packets, up to where the file is damaged beyond reading."""
+    found = False
+    try:
+        for packet in container.demux(audio=0):
+            yield packet
+            found = True
+    except MemoryError:
+        raise
+    except av.FFmpegError:
+        if not found:
+            raise

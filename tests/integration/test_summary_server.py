@@ -68,16 +68,24 @@ def test_answer_is_tidied() -> None:
         assert summarize(server.base_url).text == "친구를 만나 기쁘셨군요."
 
 
-@pytest.mark.parametrize("tag", ["<think>", "\n<thinking>", ""])
-def test_thoughts_are_no_summary(tag: str) -> None:
-    end = "</thinking>" if "ing" in tag else "</think>"
-    with ChatServer(completion(f"{tag}\nThe boss shouted. I answer kindly.\n{end}\n\n많이 속상하셨겠어요.")) as server:
+@pytest.mark.parametrize(
+    "thoughts",
+    [
+        "<think>\nThe boss shouted. I answer kindly.\n</think>",
+        "\n<Thinking>The boss shouted.</Thinking>",
+        "The boss shouted. I answer kindly.\n</think>",
+        "<thought>\n일기를 썼다.\n</thought>",
+        "<think>첫째.</think>\n<think>둘째.</think>",
+        "[THINK]The boss shouted.[/THINK]",
+        "◁think▷The boss shouted.◁/think▷",
+        "<|channel|>analysis<|message|>The boss shouted.<|end|><|start|>assistant<|channel|>final<|message|>",
+        "<answer>",
+    ],
+)
+def test_thoughts_are_no_summary(thoughts: str) -> None:
+    end = "</answer>" if "answer>" in thoughts else ""
+    with ChatServer(completion(f"{thoughts}\n\n많이 속상하셨겠어요.{end}")) as server:
         assert summarize(server.base_url) == Summary("ok", "많이 속상하셨겠어요.", None)
-
-
-def test_of_an_answer_that_was_cut_whole_sentences_are_kept() -> None:
-    with ChatServer(completion("오늘 많이 힘드셨군요. 그래도 친구와", "length")) as server:
-        assert summarize(server.base_url) == Summary("ok", "오늘 많이 힘드셨군요.", None)
 
 
 def test_named_model() -> None:
@@ -158,7 +166,8 @@ def test_status(replies: list[Reply], expected: str, n_requests: int) -> None:
         completion("“”"),
         completion("…"),
         completion("<think>\nHe is sad. I should answer kindly.", "length"),
-        completion("오늘은 힘드셨을 것 같은데 그래도 친구와", "length"),
+        completion("<think>\nHe is sad."),
+        completion("친구를 만난 일기를 썼다. 한두 문장으로 정리해야 한다.", "length"),
     ],
 )
 def test_answer_without_a_summary(reply: Reply) -> None:

@@ -122,6 +122,36 @@ def test_of_recordings_that_were_put_together_all_is_heard(container: str) -> No
     assert decode(data + data).duration_s == pytest.approx(2 * decode(data).duration_s, abs=0.2)
 
 
+def test_of_recordings_of_two_kinds_the_first_is_heard() -> None:
+    vorbis = write(sound(32_000), container="OGG", subtype="VORBIS")
+    opus = write(sound(32_000), container="OGG", subtype="OPUS")
+    assert decode(vorbis + opus).duration_s >= 2.0
+
+
+def test_an_mp3_after_which_another_without_a_header_comes_is_heard_to_its_end() -> None:
+    data = write(sound(32_000), container="MP3")
+    (start,) = (found for name in (b"Xing", b"Info") if (found := data.find(name)) >= 0)
+    bare = data[data.index(data[:2], start) :]
+    assert decode(data + bare).duration_s > 1.8 * decode(data).duration_s
+
+
+def test_pages_that_are_none_are_passed_over_at_once() -> None:
+    with pytest.raises((EmptyAudio, UndecodableAudio)):
+        decode(b"OggS" * 5_000_000)
+
+
+def test_a_damaged_packet_of_a_phones_recording_is_skipped() -> None:
+    data = encode_with_ffmpeg(sound(48_000), 16_000, "mp4", "aac")
+    start = data.index(b"mdat") + 4
+    size = int.from_bytes(data[start - 8 : start - 4], "big") - 8
+    whole = decode(data).duration_s
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(data)
+        damaged[start + int(rng.integers(size))] ^= int(rng.integers(1, 256))
+        assert decode(bytes(damaged)).duration_s > whole - 0.5
+
+
 def test_formats_that_nobody_records_are_not_read(capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(write(sound(16_000), container="SDS"))
     data[5_000:5_100] = bytes(100)  # of whose damage libsndfile tells on stdout

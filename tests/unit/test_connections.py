@@ -3,49 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from runners import request_heads
-from runners.request_heads import MAX_BYTES, bound_heads
+from runners import connections
+from runners.connections import MAX_BYTES, Connection
 
 TIMEOUT_S = 0.3
+CLOSED = b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.fixture(autouse=True)
-def bounds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The bounds, in this process for these tests only."""
-    before = dict(vars(HttpToolsProtocol))
-    monkeypatch.setattr(request_heads, "TIMEOUT_S", TIMEOUT_S)
-    bound_heads()
-    yield
-    for name, method in before.items():
-        if callable(method):
-            setattr(HttpToolsProtocol, name, method)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "TIMEOUT_S", TIMEOUT_S)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """Answers with the number of bytes in the body, after a while."""
-    n_bytes, more = 0, True
+    n_bytes, more = 0, scope["path"] != "/early"
     while more:
         message = await receive()
         n_bytes += len(message.get("body", b""))
         more = message.get("more_body", False)
-    await asyncio.sleep(2 * TIMEOUT_S)
+    if scope["path"] != "/early":
+        await asyncio.sleep(2 * TIMEOUT_S)
     body = str(n_bytes).encode()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
 
 def ask(*parts: bytes, pause_s: float = 0.0) -> bytes:
-    """What a server answers to parts sent with pauses between them, until it closes or answers."""
+    """All that a server answers to parts sent with pauses between them, until it closes or a while later."""
 
     async def main() -> bytes:
-        server = Server(Config(app, port=0, lifespan="off", log_config=None, http="httptools"))
+        server = Server(Config(app, port=0, lifespan="off", log_config=None, http=Connection))
         serving = asyncio.create_task(server.serve())
         while not server.started:
             await asyncio.sleep(0.01)
@@ -54,7 +48,11 @@ def ask(*parts: bytes, pause_s: float = 0.0) -> bytes:
         for part in parts:
             writer.write(part)
             await asyncio.sleep(pause_s)
-        found = await asyncio.wait_for(reader.read(100_000), 20)
+        found = b""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(6 * TIMEOUT_S):
+                while part := await reader.read(100_000):
+                    found += part
         writer.close()
         server.should_exit = True
         await serving
@@ -81,3 +79,32 @@ def test_a_body_may_take_its_time_and_be_long() -> None:
 def test_a_body_in_chunks_of_a_byte_is_read() -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert ask(head + b"1\r\na\r\n" * 30_000 + b"0\r\n\r\n").endswith(b"\r\n\r\n30000")
+
+
+def test_a_head_that_comes_at_once_is_refused_too() -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (MAX_BYTES + 1) + b"\r\n\r\n"
+    assert ask(head).startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("rest", [b"\r\n", b"a"])
+def test_what_comes_after_an_answer_keeps_no_connection_open(rest: bytes) -> None:
+    head = b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (0 if rest == b"\r\n" else 10)
+    assert ask(head, rest, pause_s=TIMEOUT_S).endswith(b"HTTP/1.1 408 Request Timeout\r\n" + CLOSED)
+
+
+def test_a_request_that_begins_too_early_does_not_take_another_s_answer() -> None:
+    answer = ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HT")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"HTTP/1.1 408 Request Timeout\r\n" + CLOSED)
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_another_protocol_that_is_offered_is_not_taken(pause_s: float) -> None:
+    head = (
+        b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 19\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n\r\n"
+    )
+    body = b"a\r\nupgrade: mine\r\nb"
+    answer = ask(head, body, pause_s=pause_s) if pause_s else ask(head + body)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\n\r\n19" in answer
