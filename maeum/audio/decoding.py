@@ -114,7 +114,7 @@ def _has_more_than_its_header_says(mp3: bytes) -> bool:
     if not flags & 2:  # it does not count them
         return False
     n_bytes = numbers[flags & 1]  # after the number of frames, where there is one
-    return len(mp3) > start + n_bytes + _MP3_TAGS
+    return len(mp3) > int(start + n_bytes) + _MP3_TAGS
 
 
 def decode_with_ffmpeg(data: bytes, max_duration_s: float) -> Waveform:

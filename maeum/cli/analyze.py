@@ -25,7 +25,7 @@ from rich.progress import (
 
 from maeum.cli.cards import print_card
 from maeum.cli.recordings import Results, as_json, find_recordings, name_of
-from maeum.cli.terminal import printable, reconfigure_stdout
+from maeum.cli.terminal import Pipe, printable, reconfigure_stdout
 from maeum.errors import InvalidField
 from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, patient, read_upload
 from maeum.schemas import AnalysisBody, ErrorDetail
@@ -156,7 +156,7 @@ class _Report:
             reconfigure_stdout(encoding="utf-8")  # JSON is UTF-8 whatever the terminal speaks
         else:
             reconfigure_stdout(errors="replace")
-        self._console = Console(highlight=False, emoji=False)
+        self._console = Pipe(highlight=False, emoji=False)
         self._progress: Progress | None = None
         if sys.stderr.isatty():
             self._progress = Progress(

@@ -7,6 +7,7 @@ start, 130 interrupted, 141 whoever read the output has left.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _leave(_EXIT_INTERRUPTED)
     except BrokenPipeError:
         _leave(_EXIT_BROKEN_PIPE)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"maeum: the output cannot be written: {error.strerror}", file=sys.stderr)
+        _leave(EXIT_USAGE)
     return code
 
 

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from maeum.cli.terminal import printable, reconfigure_stdout
+from maeum.cli.terminal import Pipe, printable, reconfigure_stdout
 from maeum.errors import InvalidManifest, StartError
 from maeum.settings import get_settings
 
@@ -57,11 +57,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     evaluation = judge(manifest.path, manifest.clips, outcomes, models, calibration)
     with _writing(arguments.out):
         write_report(evaluation, models, arguments.out)
-    _print_evaluation(evaluation)
     for note in evaluation.notes:
         print(f"maeum: {note}", file=sys.stderr)
     for one in evaluation.failed:
         print(f"{printable(one.clip.path)}: {one.message} ({one.code})", file=sys.stderr)
+    _print_evaluation(evaluation)
     print(f"wrote {printable(str(arguments.out / 'report.html'))}")
     return 1 if evaluation.failed else 0
 
@@ -174,7 +174,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
             if less is not None:
                 figures = map(interval, (less.accuracy, less.macro_f1, less.uar))
                 compared.add_row(f"fused less {name}", str(less.n_clips), *figures)
-        console.print(compared, details)
+        console.print(*([compared] if compared.row_count else []), details)
 
 
 def _print_calibration(calibration: Calibration) -> None:
@@ -209,4 +209,4 @@ def _table(*columns: str) -> Table:
 
 def _console() -> Console:
     reconfigure_stdout(errors="replace")
-    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+    return Pipe(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import sys
 
+from rich.console import Console
+
+
+class Pipe(Console):
+    """Stdout, which whoever read it may leave: rich would end the program as if something had failed."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the program."""
+        raise BrokenPipeError
+
 
 def printable(text: str) -> str:
     """Replace what a terminal would obey instead of show: control and unpaired characters."""

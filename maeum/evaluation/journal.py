@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -134,6 +135,10 @@ class Journal:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._stream = os.fdopen(private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b")
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            reason = f"{self._path} cannot be written: another run is writing it"
+            raise InvalidManifest(reason, code="unwritable_output") from None
         except OSError as error:
             raise self._unwritable(error) from None
         self._stream.seek(0)

@@ -125,7 +125,7 @@ def _clip(row: dict[str, str | None], line: int, folder: Path, known: Sequence[s
     cells = {column: unicodedata.normalize("NFC", (value or "").strip()) for column, value in row.items()}
     path = (row.get("path") or "").strip()
     if not (path or cells.get("text")) or "\0" in path:
-        raise InvalidManifest(f"line {line} of the manifest has no path")
+        raise InvalidManifest(f"line {line} of the manifest has neither a path nor a text")
     emotion = cells.get("emotion")
     label = _label_called(emotion, known) if emotion else None
     if emotion and label is None:
@@ -138,7 +138,7 @@ def _clip(row: dict[str, str | None], line: int, folder: Path, known: Sequence[s
         language = parse_language(cells.get("lang") or "")
     except InvalidField as error:
         raise InvalidManifest(f"line {line} of the manifest: {error.message}") from None
-    if language not in languages:
+    if path and language not in languages:
         raise InvalidManifest(f"line {line} of the manifest: the speech model does not transcribe {language!r}")
     return Clip(
         line=line,

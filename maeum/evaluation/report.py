@@ -51,7 +51,9 @@ _NOTES = """<h2>How to read this</h2>
 <li>Brackets hold 95 % bootstrap intervals (1,000 resamples, a fixed seed) over clips. Those of one speaker are alike:
 where a table's clips are of five speakers or more, and each names its own, speakers are drawn with all their clips;
 with fewer the truth is wider than the brackets. There are none where every resample is the same, as when every clip is
-right: after n clips that are all right, up to 3/n of all others may still be wrong.</li>
+right: after n clips that are all right, up to 3/n of all others may still be wrong. Macro-F1 and UAR leave out the
+resamples that lack a label, and have no bracket where fewer than 200 are left; a label of a single speaker keeps that
+speaker in all of them, so that the bracket is narrower than the truth.</li>
 <li>“Fused less …” compares both answers to the same clips: an interval that holds 0 says that fusing may do
 nothing.</li>
 <li>CER and WER are edits over the length of all references together, after NFC, without punctuation (what divides words
@@ -64,7 +66,8 @@ The words' vector holds votes, which know no doubt, unless a calibration or MAEU
 sentences' probabilities, which “text, mean” is in any case.</li>
 <li>Where nothing was said there is no text vector: such a clip is an abstention of the text figures, which leave it
 out. The service then answers with the voice alone, and that answer counts among the fused ones; how often it is right
-stands above each table.</li>
+stands above each table. A row of words only has no voice: it is an abstention of the voice's and of the fused
+figures.</li>
 <li>A clip that could not be analysed is in no figure; it is listed below.</li>
 <li>Macro-F1 and UAR (unweighted average recall, balanced accuracy) are means over the labels that some clip truly
 has. ECE uses ten equal bins of the top probability. AURC is the mean risk of the risk-coverage curve.</li>
@@ -162,16 +165,9 @@ def _emotions(space: Space, scores: EmotionScores, judged: Sequence[Judged]) -> 
         [
             f"<h2>Emotion, {space.capitalize()} labels</h2>",
             f"<p>Nothing was said in {scores.n_without_speech} clips; the voice alone is right in "
-            f"{scores.n_right_by_voice_alone} of them. Intervals draw {scores.drawn_by}.</p>",
+            f"{scores.n_right_by_voice_alone} of them. Intervals draw {_drawn(scores)}.</p>",
             _table(head, rows),
-            _table(
-                ["", "clips", "accuracy", "macro-F1", "UAR"],
-                [
-                    [f"fused less {name}", f"{one.n_clips}", *map(interval, (one.accuracy, one.macro_f1, one.uar))]
-                    for name, one in scores.fused_less.items()
-                    if one is not None
-                ],
-            ),
+            _compared(scores),
             '<div class="figures">',
             _image(reliability_diagram(found), "reliability diagram"),
             _image(risk_coverage_diagram(found), "risk-coverage curve"),
@@ -180,6 +176,27 @@ def _emotions(space: Space, scores: EmotionScores, judged: Sequence[Judged]) -> 
             _surest_errors(space, scores.labels, judged),
         ]
     )
+
+
+def _drawn(scores: EmotionScores) -> str:
+    """What intervals draw, by name where it is not the same for all that has a figure."""
+    figures = {**scores.by_modality, **{f"fused less {name}": one for name, one in scores.fused_less.items()}}
+    names: dict[str, list[str]] = {}
+    for name, drawn_by in scores.drawn_by.items():
+        if figures[name] is not None:
+            names.setdefault(drawn_by, []).append(name)
+    if len(names) == 1:
+        return next(iter(names))
+    return "; ".join(f"{drawn_by} for {', '.join(some)}" for drawn_by, some in names.items())
+
+
+def _compared(scores: EmotionScores) -> str:
+    rows = [
+        [f"fused less {name}", f"{one.n_clips}", *map(interval, (one.accuracy, one.macro_f1, one.uar))]
+        for name, one in scores.fused_less.items()
+        if one is not None
+    ]
+    return _table(["", "clips", "accuracy", "macro-F1", "UAR"], rows) if rows else ""
 
 
 def _surest_errors(space: Space, labels: Sequence[str], judged: Sequence[Judged]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import maeum
 from maeum.calibration import Calibration, Space, combine
@@ -40,7 +41,8 @@ class EmotionScores:
         by_modality: `text`, `text, mean` (of the sentences' probabilities, where `text` may be votes), `voice,
             projected` and `fused` for Korean labels, `text, projected`, `voice` and `fused` for English ones; None
             where no clip is left to score. Rows that are words only have no voice, and nothing to fuse.
-        drawn_by: `speakers` where intervals draw them with all their clips, or `clips`.
+        drawn_by: of each modality and of each difference (`fused less …`): `speakers` where intervals draw them with
+            all their clips, or `clips`.
         fused_less: `fused` less each of the others, on the clips that both answer.
     """
 
@@ -48,7 +50,7 @@ class EmotionScores:
     n_without_speech: int
     n_right_by_voice_alone: int
     by_modality: dict[str, Scores | None]
-    drawn_by: str
+    drawn_by: dict[str, str]
     fused_less: dict[str, Difference | None]
 
 
@@ -64,7 +66,7 @@ class Evaluation:
         outcomes: every clip, in the manifest's order.
         transcripts: scores, or None without a reference.
         emotions: scores of each space that has a truth.
-        transcripts_drawn_by: as `EmotionScores.drawn_by`.
+        transcripts_drawn_by: `speakers` or `clips`, as there.
         slices: by gender, language and speaker, where a column has several values.
     """
 
@@ -132,7 +134,7 @@ def judge(
             judged.append(Judged(clip, outcome, combine(models.fusion, calibration, outcome.sentences, voice)))
             all_in_order.append(judged[-1])
     heard = [one for one in judged if one.has_reference]
-    drawn_with, drawn_by = _drawn_with(heard)
+    drawn_with, drawn_by = _drawn_with(heard, np.full(len(heard), fill_value=True))
     spaces = label_spaces(models.fusion)
     scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
     return Evaluation(
@@ -154,10 +156,11 @@ def _how_fused(fusion: Fusion, calibration: Calibration | None) -> str:
     return f"weights {fusion.text_weight:g} and {fusion.voice_weight:g}, sentences by {fusion.text_pooling}"
 
 
-def _drawn_with(judged: Sequence[Judged]) -> tuple[list[object], str]:
-    """What each clip is drawn with for intervals, and how that is called."""
+def _drawn_with(judged: Sequence[Judged], counted: NDArray[np.bool_]) -> tuple[list[object], str]:
+    """What each clip is drawn with for intervals of those that count, and how that is called."""
     speakers: list[object] = [one.clip.speaker for one in judged]
-    if None not in speakers and len(set(speakers)) >= MIN_SPEAKERS:
+    counting = {speaker for speaker, counts in zip(speakers, counted, strict=True) if counts}
+    if None not in counting and len(counting) >= MIN_SPEAKERS:
         return speakers, "speakers"
     return list(range(len(judged))), "clips"
 
@@ -179,7 +182,6 @@ def _score_space(
     labelled = [one for one in judged if one.clip.emotion in labels]
     if not labelled:
         return None
-    drawn_with, drawn_by = _drawn_with(labelled)
     truth = [str(one.clip.emotion) for one in labelled]
     spoken = np.array([one.emotions.text is not None for one in labelled])
     fusion, n_labels = models.fusion, len(labels)
@@ -192,15 +194,20 @@ def _score_space(
         alone = {"text": text, "text, mean": _rows(means, n_labels), "voice, projected": voice}
     else:
         alone = {"text, projected": text, "voice": voice}
+    ways = alone | {"fused": answers}
+    answered = {name: np.asarray(np.isfinite(rows).all(axis=1)) for name, rows in ways.items()}
+    drawn = {name: _drawn_with(labelled, answered[name]) for name in ways}
+    drawn |= {f"fused less {name}": _drawn_with(labelled, answered[name] & answered["fused"]) for name in alone}
     return EmotionScores(
         labels=labels,
         n_without_speech=int((~spoken).sum()),
         n_right_by_voice_alone=sum(bool(one.is_right(space, labels)) for one in labelled if one.emotions.text is None),
-        by_modality={
-            name: score(labels, truth, rows, drawn_with) for name, rows in (alone | {"fused": answers}).items()
+        by_modality={name: score(labels, truth, rows, drawn[name][0]) for name, rows in ways.items()},
+        drawn_by={name: drawn_by for name, (_, drawn_by) in drawn.items()},
+        fused_less={
+            name: difference(labels, truth, answers, rows, drawn[f"fused less {name}"][0])
+            for name, rows in alone.items()
         },
-        drawn_by=drawn_by,
-        fused_less={name: difference(labels, truth, answers, rows, drawn_with) for name, rows in alone.items()},
     )
 
 

@@ -160,6 +160,18 @@ def test_a_reader_that_leaves_ends_the_work_quietly(clip: Clip) -> None:
     assert errors == b""
 
 
+@pytest.mark.parametrize("arguments", [["analyze", "--no-summary"], ["analyze", "--no-summary", "--json"]])
+def test_a_reader_that_has_left_is_141_and_a_full_disk_2(clip: Clip, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    for stdout, code, said in ((writing, 141, ""), (os.open("/dev/full", os.O_WRONLY), 2, "No space left on device")):
+        done = subprocess.run([MAEUM, *arguments, str(clip.path)], stdout=stdout, stderr=subprocess.PIPE, timeout=240)
+        os.close(stdout)
+        assert done.returncode == code
+        assert said in done.stderr.decode()
+        assert "Traceback" not in done.stderr.decode()
+
+
 def test_a_missing_model_is_3_and_says_what_to_do(clip: Clip, tmp_path: Path) -> None:
     done = run("analyze", str(clip.path), MAEUM_SPEECH_MODEL=str(tmp_path / "nowhere"))
     assert done.returncode == 3

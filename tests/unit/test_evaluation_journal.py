@@ -65,6 +65,14 @@ def test_a_full_disk_is_said_and_what_fits_is_kept(tmp_path: Path) -> None:
         assert journal.get("0") == PREDICTION
 
 
+def test_one_run_at_a_time_writes(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with Journal(path), pytest.raises(InvalidManifest, match="another run is writing it"):
+        Journal(path)
+    with Journal(path):
+        pass
+
+
 def test_bytes_options_and_models_make_the_key() -> None:
     keys = {
         key_of(*facts)

@@ -80,7 +80,7 @@ def test_only_a_path_is_needed(tmp_path: Path) -> None:
         ("path\n", "lists no clip"),
         ("path,text\na.wav\n", "line 2"),
         ("path,text\na.wav,b,c\n", "line 2"),
-        ("path,text,emotion\n,,기쁨\n", "line 2 of the manifest has no path"),
+        ("path,text,emotion\n,,기쁨\n", "line 2 of the manifest has neither a path nor a text"),
         ("path,emotion\na.wav,기쁨\nb.wav,joy\n", "line 3 of the manifest: the emotion 'joy' is none of 기쁨"),
         ("path,gender\na.wav,X\n", "line 2 of the manifest: gender must be"),
         ("path,lang\na.wav,de\n", "does not transcribe 'de'"),
@@ -115,7 +115,7 @@ def test_the_case_of_the_columns_does_not_matter(tmp_path: Path) -> None:
     assert (clip.path, clip.emotion) == ("a.wav", "기쁨")
 
 
-@pytest.mark.parametrize("content", ["text\n안녕\n", "path,text\n,안녕\n"])
+@pytest.mark.parametrize("content", ["text\n안녕\n", "path,text\n,안녕\n", "path,text,lang\n,안녕,de\n"])
 def test_a_row_without_a_path_is_words_only(tmp_path: Path, content: str) -> None:
     (clip,) = read(tmp_path, content).clips
     assert (clip.path, clip.file, clip.text) == ("line 2", None, "안녕")

@@ -226,7 +226,7 @@ def test_intervals_draw_speakers_where_there_are_enough(n_speakers: int, drawn_b
     outcomes = [heard("기쁨" if n % 3 else "슬픔", JOY, said="말" if n % 3 else "발") for n in range(20)]
     found = judge(Path("clips.csv"), clips, outcomes, MODELS, None)
     korean = found.emotions["korean"]
-    assert korean.drawn_by == found.transcripts_drawn_by == drawn_by
+    assert {*korean.drawn_by.values(), found.transcripts_drawn_by} == {drawn_by}
     assert render(found).count(f"Intervals draw {drawn_by}.") == 2
     one_without = [replace(clips[0], speaker=None), *clips[1:]]
     assert judge(Path("clips.csv"), one_without, outcomes, MODELS, None).transcripts_drawn_by == "clips"
@@ -236,7 +236,17 @@ def test_a_table_of_few_speakers_draws_clips_whatever_the_others_are() -> None:
     clips = [replace(clip(f"{n}.wav", emotion="기쁨"), speaker=str(n)) for n in range(8)]
     clips[0] = replace(clips[0], emotion="HAPPY")
     found = judge(Path("clips.csv"), clips, [heard("기쁨", JOY)] * 8, MODELS, None)
-    assert (found.emotions["korean"].drawn_by, found.emotions["english"].drawn_by) == ("speakers", "clips")
+    drawn_by = {space: set(scores.drawn_by.values()) for space, scores in found.emotions.items()}
+    assert drawn_by == {"korean": {"speakers"}, "english": {"clips"}}
+
+
+def test_words_of_nobody_do_not_decide_what_the_voices_intervals_draw() -> None:
+    clips = [replace(clip(f"{n}.wav", emotion="기쁨"), speaker=str(n % 5)) for n in range(10)]
+    words = Clip(12, "line 12", None, "말", "기쁨")
+    found = judge(Path("clips.csv"), [*clips, words], [heard("기쁨", JOY)] * 10 + [heard("기쁨", None)], MODELS, None)
+    drawn_by = found.emotions["korean"].drawn_by
+    assert (drawn_by["text"], drawn_by["fused"], drawn_by["fused less text"]) == ("clips", "speakers", "speakers")
+    assert "Intervals draw clips for text, text, mean; speakers for voice, projected, fused" in render(found)
 
 
 def test_a_report_says_how_words_and_voice_are_fused() -> None:
