@@ -137,6 +137,7 @@ class Journal:
             self._stream = os.fdopen(private(path, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b")
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._stream.close()
             reason = f"{self._path} cannot be written: another run is writing it"
             raise InvalidManifest(reason, code="unwritable_output") from None
         except OSError as error:
