@@ -55,8 +55,8 @@ def _on_threads(
     return call
 
 
-def patient(settings: Settings) -> Settings:
-    """The same for work that nobody waits for: no file of an archive is refused because others go first."""
+def for_offline_work(settings: Settings) -> Settings:
+    """The same settings without a bound of waiting: no file of an archive is refused because others go first."""
     return settings.model_copy(update={"max_latency_ms": 0})
 
 

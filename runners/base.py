@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 log_to_stderr()
 
 _log = logging.getLogger("maeum.runners")
-_LOST_BATCHES = 3  # one after the other, in which every item failed
+_SUSPICIOUS_BATCHES = 3  # one after the other, in which every item failed
 _LONGEST_BATCH_S = 120  # at least, whatever requests may take: on a slow machine a batch of long clips does
 SETTINGS = settings_to_start_with()
 TIMEOUT_S = math.ceil(SETTINGS.request_timeout_s)
@@ -59,7 +59,7 @@ class BatchWorker(Generic[Result]):
         from prometheus_client import Counter, Histogram
 
         self._stage, self._engine, self._warm_up = stage, engine, warm_up
-        self._n_lost = 0
+        self._n_failed_in_a_row = 0
         self._batch_size = Histogram(
             "maeum_batch_size",
             "Items per batch",
@@ -83,8 +83,8 @@ class BatchWorker(Generic[Result]):
         self._batch_seconds.observe(time.perf_counter() - start)
         n_failed = sum(isinstance(result, Failure) for result in results)
         self._failures.inc(n_failed)
-        self._n_lost = self._n_lost + 1 if n_failed == len(items) else 0
-        if self._n_lost >= _LOST_BATCHES:
+        self._n_failed_in_a_row = self._n_failed_in_a_row + 1 if n_failed == len(items) else 0
+        if self._n_failed_in_a_row >= _SUSPICIOUS_BATCHES:
             self._end_if_lost()
         return results
 
@@ -99,4 +99,4 @@ class BatchWorker(Generic[Result]):
         except Exception as error:
             _log.critical("event=model_lost runner=%s error=%s", self._stage, type(error).__name__)
             os._exit(1)
-        self._n_lost = 0
+        self._n_failed_in_a_row = 0

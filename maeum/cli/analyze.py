@@ -25,9 +25,9 @@ from rich.progress import (
 
 from maeum.cli.cards import print_card
 from maeum.cli.recordings import Results, as_json, find_recordings, name_of
-from maeum.cli.terminal import Pipe, printable, reconfigure_stdout
+from maeum.cli.terminal import OutputConsole, printable, reconfigure_stdout
 from maeum.errors import InvalidField
-from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, patient, read_upload
+from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, for_offline_work, read_upload
 from maeum.schemas import AnalysisBody, ErrorDetail
 from maeum.settings import get_settings
 
@@ -51,7 +51,7 @@ def analyze(arguments: argparse.Namespace) -> int:
     baseline = read_baseline(arguments.baseline) if arguments.baseline else ""
     files = find_recordings(arguments.files)
     with _Report(len(files), as_json=arguments.json) as report, ExitStack() as opened:
-        settings = patient(get_settings())
+        settings = for_offline_work(get_settings())
         pipeline = build_local_pipeline(settings)
         options = pipeline.options(
             arguments.gender, arguments.lang, arguments.summary, arguments.voice_pooling, baseline
@@ -156,7 +156,7 @@ class _Report:
             reconfigure_stdout(encoding="utf-8")  # JSON is UTF-8 whatever the terminal speaks
         else:
             reconfigure_stdout(errors="replace")
-        self._console = Pipe(highlight=False, emoji=False)
+        self._console = OutputConsole(highlight=False, emoji=False)
         self._progress: Progress | None = None
         if sys.stderr.isatty():
             self._progress = Progress(

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from maeum.cli.terminal import Pipe, printable, reconfigure_stdout
+from maeum.cli.terminal import OutputConsole, printable, reconfigure_stdout
 from maeum.errors import InvalidManifest, StartError
 from maeum.settings import get_settings
 
@@ -209,4 +209,4 @@ def _table(*columns: str) -> Table:
 
 def _console() -> Console:
     reconfigure_stdout(errors="replace")
-    return Pipe(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+    return OutputConsole(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)

@@ -7,7 +7,7 @@ import sys
 from rich.console import Console
 
 
-class Pipe(Console):
+class OutputConsole(Console):
     """Stdout, which whoever read it may leave: rich would end the program as if something had failed."""
 
     def on_broken_pipe(self) -> None:

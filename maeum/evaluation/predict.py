@@ -13,7 +13,7 @@ from maeum.evaluation.journal import Journal, Prediction, content_of, key_of, re
 from maeum.evaluation.manifest import Clip, Manifest, read_manifest
 from maeum.evidence import confidence
 from maeum.fusion import Fusion
-from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, patient, read_upload
+from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, for_offline_work, read_upload
 from maeum.models import MODEL_KINDS, ModelFolder, resolve
 from maeum.pipeline import Pipeline
 from maeum.settings import ModelKind, Settings
@@ -92,7 +92,7 @@ def predict(
 
 class _Run:
     def __init__(self, settings: Settings, recipe: str, journal: Journal, on_done: Callable[[], None]) -> None:
-        self._settings = patient(settings).model_copy(update={"calibration": None, "summary": "off"})
+        self._settings = for_offline_work(settings).model_copy(update={"calibration": None, "summary": "off"})
         self._recipe, self._journal, self._on_done = recipe, journal, on_done
         self._loading = asyncio.Lock()
         self._pipeline: Pipeline | None = None
