@@ -32,18 +32,22 @@ def predict(folder: Path, texts: list[str]) -> Scores:
 def figures_of(folder: Path, sources: Sources, data: Path, seed: int) -> dict[str, Any]:
     """Figures on kote_test's rows with one label, on written and on plain sentences.
 
-    Beside it TF-IDF with logistic regression on the comments, and on the templated and written sentences as well.
+    Beside it TF-IDF with logistic regression on the comments, and on all that was written for this model as well: each
+    written comment as the label with the highest mark.
     """
     unseen = single(read_kote(data / "text" / "kote_test.tsv"))
     labels = unseen.six.argmax(axis=1)
     known, foreign = single(sources.kote), single(sources.goemotions)
     texts, their_labels = sources.clear
+    written = sources.comments
     comments = [*known.texts, *foreign.texts]
     comment_labels = np.concatenate([known.six.argmax(axis=1), foreign.six.argmax(axis=1)])
     plain = {
         "tfidf": tfidf_probabilities(comments, comment_labels, unseen.texts),
-        "tfidf_clear_too": tfidf_probabilities(
-            [*comments, *texts], np.concatenate([comment_labels, their_labels]), unseen.texts
+        "tfidf_written_too": tfidf_probabilities(
+            [*comments, *texts, *written.texts],
+            np.concatenate([comment_labels, their_labels, written.marks.argmax(axis=1)]),
+            unseen.texts,
         ),
     }
     ours = predict(folder, unseen.texts)

@@ -1,0 +1,99 @@
+"""What is to be learned from each text: labels, what readers would have marked, or both."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from text_data import LABELS, Floats
+from text_readings import Annotators
+from text_sources import Sources
+
+READ = 0.5
+"""The share of what the language model reads in the six targets of a KOTE comment that has labels."""
+UNCERTAIN = 0.3
+"""Weight, in the loss over the six, of a KOTE comment whose labels point at several of them or at none."""
+TRANSLATED = 0.3
+"""Weight of a translated comment there."""
+TEMPLATED = 0.5
+"""Weight of a templated diary sentence there: there are few templates."""
+SMOOTHED = 0.06
+"""Of a written sentence's label, spread over all six: nobody is that sure of what another person feels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lessons:
+    """Texts with what is to be learned from each; unknown targets have no weight.
+
+    Attributes:
+        texts: n of them.
+        six: float32, shape (n, 6).
+        kote: float32, shape (n, 44).
+        goemotions: float32, shape (n, 28).
+        weights: float32, shape (n, 3), of the three targets.
+    """
+
+    texts: list[str]
+    six: Floats
+    kote: Floats
+    goemotions: Floats
+    weights: Floats
+
+    def __add__(self, other: "Lessons") -> "Lessons":
+        names = ("six", "kote", "goemotions", "weights")
+        return Lessons(
+            [*self.texts, *other.texts], *(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names)
+        )
+
+
+def make_lessons(sources: Sources, rows: NDArray[np.int64]) -> Lessons:
+    """Put the sources together, as if only some rows of kote_val existed.
+
+    Args:
+        sources: all.
+        rows: of kote_val, that may be learned from; of the written comments, those in their manner.
+    """
+    kote, translated = sources.kote.take(rows), sources.translated
+    n_kote, n_goemotions = kote.targets.shape[1], translated.targets.shape[1]
+
+    def lessons(
+        texts: list[str],
+        six: Floats,
+        weight: Floats | float,
+        own: Floats | None = None,
+        foreign: Floats | None = None,
+    ) -> Lessons:
+        n = len(texts)
+        weights = (np.broadcast_to(weight, n), np.full(n, own is not None), np.full(n, foreign is not None))
+        return Lessons(
+            texts,
+            six.astype(np.float32),
+            np.zeros((n, n_kote), np.float32) if own is None else own,
+            np.zeros((n, n_goemotions), np.float32) if foreign is None else foreign,
+            np.stack(weights, axis=1).astype(np.float32),
+        )
+
+    marks, single = sources.kote_marks[rows], kote.single
+    annotators = Annotators(marks[single], kote.six[single].argmax(axis=1))
+    comments = sources.comments.of(kote.ids)
+    certain = np.zeros(len(rows), bool)
+    certain[single] = True
+    (templates, their_labels), (written, labels) = sources.templated, sources.written
+    six = np.eye(len(LABELS), dtype=np.float32)
+    return (
+        lessons(
+            kote.texts,
+            mix(kote.six, annotators.answer(marks)),
+            np.where(certain, np.float32(1.0), np.float32(UNCERTAIN)),
+            own=kote.targets,
+        )
+        + lessons(translated.texts, annotators.answer(sources.translated_marks), TRANSLATED, foreign=translated.targets)
+        + lessons(comments.texts, annotators.answer(comments.marks), 1.0)
+        + lessons(templates, six[their_labels], TEMPLATED)
+        + lessons(written, six[labels] * (1 - SMOOTHED) + SMOOTHED / len(LABELS), 1.0)
+    )
+
+
+def mix(six: Floats, answers: Floats) -> Floats:
+    """Labels with a share of answers, and these alone where there is no label; shape (n, 6)."""
+    mixed: Floats = np.where(six.sum(axis=1, keepdims=True) > 0, (1 - READ) * six + READ * answers, answers)
+    return mixed
