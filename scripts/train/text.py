@@ -3,11 +3,12 @@
 Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--out models/embedded/text]
 
 `DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
-first layers; for each third of kote_val a student that has not read it (its logits there decide the bias and the
-temperature); the student of all of kote_val that is shipped; and its figures on kote_test, which no stage before has
-read. Everything finished is kept in the work folder, so that the same command goes on after an interruption; `--only
-start` and then `--only 0`, `1`, `2` (the thirds) and `all`, each a command of its own, do what can be done side by
-side. Beside the weights it writes `metrics.json`; the card quotes its figures.
+first layers; a student that has not read a third of kote_val (its logits there decide the bias and the temperature);
+the student of all of kote_val, which is shipped; and its figures on kote_test, which no stage before has read. A
+student is the mean of several runs' weights, which all begin alike. Everything finished is kept in the work folder,
+so that the same command goes on after an interruption; `--only start` and then `--only apart-0` or `whole-3`, one of
+the runs, each a command of its own, do what can be done side by side. Beside the weights it writes `metrics.json`;
+the card quotes its figures.
 """
 
 import argparse
@@ -31,17 +32,18 @@ from text_measure import Labels, Scores, choose_bias, measure, softmax
 from text_sources import Sources
 from text_vocabulary import choose_vocabulary, save_tokenizer
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
 from transformers import RobertaForSequenceClassification, RobertaModel
 
 LAYERS = 4
 DISTILLATION_EPOCHS = 5
-SELECTION_PARTS = 3
-"""Of kote_val; each part's logits come from a student of the others."""
+RUNS = 4
+"""Whose mean a student is: it errs less than each."""
+APART, WHOLE = "apart", "whole"
+"""The student that has not read one part of kote_val in `PARTS`, and that of all of it."""
+PARTS = 3
 STORED = torch.float8_e4m3fn
 """What the matrices are rounded to in the file."""
-WHOLE = "all"
-"""The student of all of kote_val."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -50,7 +52,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds text/")
     parser.add_argument("--work", type=Path, default=Path("build/train/text"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=Path("models/embedded/text"), help="for the finished model")
-    parser.add_argument("--only", choices=("start", *map(str, range(SELECTION_PARTS)), WHOLE), help="no more than this")
+    runs = [f"{name}-{run}" for name in (APART, WHOLE) for run in range(RUNS)]
+    parser.add_argument("--only", choices=("start", *runs), help="no more than this")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -81,42 +84,42 @@ class Trainer:
         if not kept.exists():
             kept.write_text(json.dumps(time.monotonic() - began_s))
 
-    def student(self, rows: Labels, name: str) -> RobertaForSequenceClassification:
-        """Fine-tune the model on some rows of kote_val and all else, or load what an earlier run kept."""
-        kept = self.work / f"{name}-{self.seed}.pt"
-        if kept.exists():
-            config = copy.deepcopy(self.encoder.config)
-            config.num_labels = len(LABELS)
-            model = RobertaForSequenceClassification(config)
-            model.load_state_dict(torch.load(kept, weights_only=True, map_location=DEVICE))
-            nn.Module.to(model, DEVICE)
-            model.train(mode=False)
-            return model
-        began_s = time.monotonic()
-        lessons = make_lessons(self.sources, rows)
-        model = fine_tune(self.encoder, lessons, self.tokenizer, self.seed, name).classifier
-        torch.save(model.state_dict(), kept)
-        self._keep_time(name, began_s)
+    def rows(self, name: str) -> tuple[Labels, Labels]:
+        """The rows of kote_val that a student reads, and those that it does not."""
+        if name == WHOLE:
+            return np.arange(len(self.kote.texts)), np.arange(0)
+        strata = np.where(self.kote.six.max(axis=1) < 1.0, len(LABELS), self.kote.six.argmax(axis=1))
+        known, unseen = next(StratifiedKFold(PARTS, shuffle=True, random_state=self.seed).split(strata, strata))
+        return known, unseen
+
+    def run(self, name: str, run: int) -> dict[str, Tensor]:
+        """The weights of one of a student's runs: trained here, or as an earlier command kept them."""
+        kept = self.work / f"{name}-{run}-{self.seed}.pt"
+        if not kept.exists():
+            began_s = time.monotonic()
+            lessons = make_lessons(self.sources, self.rows(name)[0])
+            student = fine_tune(self.encoder, lessons, self.tokenizer, self.seed, run, f"{name}-{run}")
+            torch.save(student.classifier.state_dict(), kept)
+            self._keep_time(f"{name}-{run}", began_s)
+        weights: dict[str, Tensor] = torch.load(kept, weights_only=True, map_location=DEVICE)
+        return weights
+
+    def student(self, name: str) -> RobertaForSequenceClassification:
+        """The mean of its runs, in evaluation mode."""
+        runs = [self.run(name, run) for run in range(RUNS)]
+        config = copy.deepcopy(self.encoder.config)
+        config.num_labels = len(LABELS)
+        model = RobertaForSequenceClassification(config)
+        model.load_state_dict({key: torch.stack([run[key] for run in runs]).mean(dim=0) for key in runs[0]})
+        nn.Module.to(model, DEVICE)
+        model.train(mode=False)
         return model
 
-    def whole(self) -> RobertaForSequenceClassification:
-        """The student that is shipped."""
-        return self.student(np.arange(len(self.kote.texts)), WHOLE)
-
-    def part(self, part: int) -> tuple[Labels, RobertaForSequenceClassification]:
-        """The rows of one part of kote_val, and the student that has not read them."""
-        strata = np.where(self.kote.six.max(axis=1) < 1.0, len(LABELS), self.kote.six.argmax(axis=1))
-        parts = StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata)
-        known, unseen = list(parts)[part]
-        return unseen, self.student(known, f"without-{part}")
-
     def unseen_logits(self) -> tuple[Scores, Labels]:
-        """Logits and labels of kote_val's rows with one label, each from the student that has not read it."""
-        logits = np.zeros((len(self.kote.texts), len(LABELS)))
-        for part in range(SELECTION_PARTS):
-            unseen, model = self.part(part)
-            logits[unseen] = classify(model, self.tokenizer, [self.kote.texts[row] for row in unseen])
-        return logits[self.kote.single], self.kote.six[self.kote.single].argmax(axis=1)
+        """Logits and labels of the rows with one label that the student apart has not read."""
+        unseen = self.kote.take(self.rows(APART)[1])
+        unseen = unseen.take(unseen.single)
+        return classify(self.student(APART), self.tokenizer, unseen.texts), unseen.six.argmax(axis=1)
 
     def minutes(self) -> dict[str, float]:
         """Minutes that each stage took, over all runs that shared this work folder."""
@@ -143,15 +146,14 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     sources = Sources(arguments.data, arguments.seed)
     trainer = Trainer(sources, arguments.work, arguments.seed)
-    if arguments.only == WHOLE:
-        trainer.whole()
-    elif arguments.only and arguments.only != "start":
-        trainer.part(int(arguments.only))
     if arguments.only:
+        name, _, run = arguments.only.partition("-")
+        if run:
+            trainer.run(name, int(run))
         return
     logits, labels = trainer.unseen_logits()
     bias, temperature = choose_bias(logits, labels)
-    model = trainer.whole().cpu()
+    model = trainer.student(WHOLE).cpu()
     head = model.classifier.out_proj
     with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither
         head.bias.add_(torch.from_numpy(bias).float()).div_(temperature)

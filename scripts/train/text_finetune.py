@@ -17,7 +17,7 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import RobertaForSequenceClassification, RobertaModel
 
-EPOCHS = 5
+EPOCHS = 2
 LEARNING_RATE = 2.5e-4
 """Peak, of the pre-trained layers."""
 HEADS_FASTER = 5.0
@@ -74,14 +74,15 @@ def first_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
     return states
 
 
-def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, seed: int, name: str) -> Student:
+def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, seed: int, run: int, name: str) -> Student:
     """Train a student by gradient descent with a short rise and a long fall of the learning rate.
 
     Args:
         encoder: where to start from; is not changed.
-        lessons: from `make_lessons`; every epoch reads them all.
+        lessons: from `make_lessons`.
         tokenizer: as trained.
-        seed: of the heads and of the order.
+        seed: of all runs; new layers begin alike in each, without which their mean would say nothing.
+        run: with the seed, of the order and of the dropout.
         name: for the progress bar.
 
     Returns:
@@ -89,10 +90,10 @@ def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, see
     """
     torch.manual_seed(seed)
     student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1]).to(DEVICE)
-    rng = np.random.default_rng(seed)
-    some = rng.permutation(len(lessons.texts))[:1_500]
-    ids = encode(tokenizer, [lessons.texts[row] for row in some])
-    student.whiten([batch for _, batch in batches(ids, 4_000, rng)])
+    rng = np.random.default_rng([seed, run])
+    ids = encode(tokenizer, lessons.texts[:1_500])
+    student.whiten([batch for _, batch in batches(ids, 4_000, np.random.default_rng(seed))])
+    torch.manual_seed(seed + run)
     average = copy.deepcopy(student).eval()
     means: list[Tensor] = list(average.parameters())
     values: list[Tensor] = list(student.parameters())
@@ -104,7 +105,7 @@ def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, see
     bar = tqdm(range(EPOCHS), desc=name, unit="epoch")
     step = 0
     for epoch in bar:
-        plan = list(batches(encode(tokenizer, heard(lessons.texts, AS_HEARD, rng)), BATCH_TOKENS, rng))
+        plan = draw(lessons, tokenizer, rng)
         student.train()
         for place, (rows, batch) in enumerate(plan):
             progress = (epoch + place / len(plan)) / EPOCHS
@@ -122,6 +123,14 @@ def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, see
                 torch._foreach_lerp_(means, values, 1 - decay)
         bar.set_postfix(loss=f"{error.item():.3f}")
     return average
+
+
+def draw(lessons: Lessons, tokenizer: Tokenizer, rng: np.random.Generator) -> list[tuple[NDArray[np.int64], Tensor]]:
+    """The batches of an epoch: rows of the lessons, and the ids of their texts, shape (batch, length)."""
+    whole, part = np.divmod(lessons.often, 1)
+    chosen = np.repeat(np.arange(len(lessons.texts)), (whole + (rng.random(len(part)) < part)).astype(np.int64))
+    ids = encode(tokenizer, heard([lessons.texts[row] for row in chosen], AS_HEARD, rng))
+    return [(chosen[rows], batch) for rows, batch in batches(ids, BATCH_TOKENS, rng)]
 
 
 def loss_of(student: Student, lessons: Lessons) -> Callable[[NDArray[np.int64], Tensor], Tensor]:

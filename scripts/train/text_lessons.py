@@ -8,14 +8,14 @@ from text_data import LABELS, Floats
 from text_readings import Annotators
 from text_sources import Sources
 
-READ = 0.5
+READ = 0.8
 """The share of what the language model reads in the six targets of a KOTE comment that has labels."""
-UNCERTAIN = 0.3
-"""Weight, in the loss over the six, of a KOTE comment whose labels point at several of them or at none."""
 TRANSLATED = 0.3
-"""Weight of a translated comment there."""
+"""Weight of a translated comment in the loss over the six."""
 TEMPLATED = 0.5
 """Weight of a templated diary sentence there: there are few templates."""
+TWICE, SOMETIMES = 2.0, 0.5
+"""How often an epoch reads a KOTE comment, and a translated or a written sentence; all else it reads once."""
 SMOOTHED = 0.06
 """Of a written sentence's label, spread over all six: nobody is that sure of what another person feels."""
 
@@ -30,6 +30,7 @@ class Lessons:
         kote: float32, shape (n, 44).
         goemotions: float32, shape (n, 28).
         weights: float32, shape (n, 3), of the three targets.
+        often: float32, shape (n,): how many times an epoch reads the text, on average.
     """
 
     texts: list[str]
@@ -37,9 +38,10 @@ class Lessons:
     kote: Floats
     goemotions: Floats
     weights: Floats
+    often: Floats
 
     def __add__(self, other: "Lessons") -> "Lessons":
-        names = ("six", "kote", "goemotions", "weights")
+        names = ("six", "kote", "goemotions", "weights", "often")
         return Lessons(
             [*self.texts, *other.texts], *(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names)
         )
@@ -58,38 +60,45 @@ def make_lessons(sources: Sources, rows: NDArray[np.int64]) -> Lessons:
     def lessons(
         texts: list[str],
         six: Floats,
-        weight: Floats | float,
+        weight: float,
         own: Floats | None = None,
         foreign: Floats | None = None,
+        often: float = 1.0,
     ) -> Lessons:
         n = len(texts)
-        weights = (np.broadcast_to(weight, n), np.full(n, own is not None), np.full(n, foreign is not None))
+        weights = (np.full(n, weight), np.full(n, own is not None), np.full(n, foreign is not None))
         return Lessons(
             texts,
             six.astype(np.float32),
             np.zeros((n, n_kote), np.float32) if own is None else own,
             np.zeros((n, n_goemotions), np.float32) if foreign is None else foreign,
             np.stack(weights, axis=1).astype(np.float32),
+            np.full(n, often, np.float32),
         )
 
     marks, single = sources.kote_marks[rows], kote.single
     annotators = Annotators(marks[single], kote.six[single].argmax(axis=1))
     comments = sources.comments.of(kote.ids)
-    certain = np.zeros(len(rows), bool)
-    certain[single] = True
     (templates, their_labels), (written, labels) = sources.templated, sources.written
     six = np.eye(len(LABELS), dtype=np.float32)
     return (
         lessons(
             kote.texts,
             mix(kote.six, annotators.answer(marks)),
-            np.where(certain, np.float32(1.0), np.float32(UNCERTAIN)),
+            1.0,
             own=kote.targets,
+            often=TWICE,
         )
-        + lessons(translated.texts, annotators.answer(sources.translated_marks), TRANSLATED, foreign=translated.targets)
+        + lessons(
+            translated.texts,
+            annotators.answer(sources.translated_marks),
+            TRANSLATED,
+            foreign=translated.targets,
+            often=SOMETIMES,
+        )
         + lessons(comments.texts, annotators.answer(comments.marks), 1.0)
         + lessons(templates, six[their_labels], TEMPLATED)
-        + lessons(written, six[labels] * (1 - SMOOTHED) + SMOOTHED / len(LABELS), 1.0)
+        + lessons(written, six[labels] * (1 - SMOOTHED) + SMOOTHED / len(LABELS), 1.0, often=SOMETIMES)
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from speech_text import clean_sentences, letters
 from speech_voice import SAMPLE_RATE_HZ, Utterance, character_times
 from text_data import GOEMOTIONS_TO_SIX, KOTE_LABELS, KOTE_TO_SIX, LABELS, as_spoken, to_comments
-from text_lessons import READ, make_lessons
+from text_lessons import READ, SOMETIMES, TWICE, make_lessons
 from text_readings import MOST, Annotators, WrittenComments, read_comments, read_marks, to_marks
 from text_sources import Sources
 from text_written import written_sentences
@@ -88,6 +88,7 @@ def test_what_is_written_after_a_comment_kept_apart_is_kept_apart_too() -> None:
     assert (lessons.six[np.arange(7), sources.kote.six[known].argmax(axis=1)] >= 1 - READ).all()
     assert (lessons.weights[:, 1] > 0).tolist() == [True] * 7 + [False] * 4  # KOTE's 44 labels
     assert (lessons.weights[:, 2] > 0).tolist() == [False] * 7 + [True] + [False] * 3  # GoEmotions' 28
+    assert lessons.often.tolist() == [TWICE] * 7 + [SOMETIMES, 1.0, 1.0, SOMETIMES]
 
 
 @pytest.mark.parametrize(
