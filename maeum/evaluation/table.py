@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from maeum.evaluation.judged import Judged
 from maeum.evaluation.run import Evaluation
 from maeum.fusion import Fusion, Vector
-from maeum.private_files import private
+from maeum.private_files import replacing
 
 
 def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
@@ -61,7 +61,7 @@ def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
     text("error_message", [None if one is None else one.message for one in failures])
     table = pa.table(columns)
     facts = json.dumps({"models": evaluation.models, "fusion": evaluation.fusion}, ensure_ascii=False)
-    with open(path, "wb", opener=private) as stream:
+    with replacing(path) as stream:
         pq.write_table(table.replace_schema_metadata({"maeum": facts}), stream)
 
 

@@ -1,7 +1,7 @@
 """What a large language model reads in comments, and what KOTE's annotators would have said of them.
 
-It was shown one comment at a time without its labels, and asked of ten ordinary readers how many would mark each of the
-six: the marks, 0 to 9. `text_readings.tsv` holds a line for each comment read: data set, id, six digits.
+It was shown comments without their labels, 125 at a time, and asked: of ten ordinary readers, how many would mark each
+of the six? Marks are 0 to 9. `text_readings.tsv` holds a line for each comment read: data set, id, six digits.
 `text_comments.tsv` holds comments that it wrote, in the manner of one of kote_val's but about something else, with the
 marks it gives each: id of that one, six digits, text.
 """

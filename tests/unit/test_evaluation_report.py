@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -293,6 +295,22 @@ def test_a_report_is_for_its_owner_alone(evaluation: Evaluation, tmp_path: Path)
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
         name: 0o600 for name in ("metrics.json", "predictions.parquet", "report.html")
     }
+
+
+def test_a_report_that_cannot_be_written_whole_leaves_the_one_before(
+    evaluation: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_report(evaluation, MODELS, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(_: object, stream: BinaryIO) -> None:
+        stream.write(b"PAR1")
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(OSError, match="no space"):
+        write_report(evaluation, MODELS, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_clips_that_are_listed_twice_and_those_of_the_calibration_are_named(tmp_path: Path) -> None:
