@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,10 @@ DROPOUT = 0.1
 BATCH_TOKENS = 1_500
 AS_HEARD = 0.3
 """Of the texts, as speech-to-text would write them."""
+
+Plan = list[tuple[NDArray[np.int64], Tensor]]
+"""Batches: rows of the lessons, and the ids of their texts, shape (batch, length)."""
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Student(nn.Module):
@@ -75,7 +80,7 @@ def first_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
 
 
 def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, seed: int, run: int, name: str) -> Student:
-    """Train a student by gradient descent with a short rise and a long fall of the learning rate.
+    """Train a student.
 
     Args:
         encoder: where to start from; is not changed.
@@ -94,28 +99,53 @@ def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, see
     ids = encode(tokenizer, lessons.texts[:1_500])
     student.whiten([batch for _, batch in batches(ids, 4_000, np.random.default_rng(seed))])
     torch.manual_seed(seed + run)
-    average = copy.deepcopy(student).eval()
-    means: list[Tensor] = list(average.parameters())
-    values: list[Tensor] = list(student.parameters())
     body = list(student.classifier.roberta.parameters())
     heads = [value for name, value in student.named_parameters() if not name.startswith("classifier.roberta.")]
-    groups = [{"params": body, "faster": 1.0}, {"params": heads, "faster": HEADS_FASTER}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     loss = loss_of(student, lessons)
-    bar = tqdm(range(EPOCHS), desc=name, unit="epoch")
+    return descend(student, (body, heads), lambda: draw(lessons, tokenizer, rng), loss, (EPOCHS, LEARNING_RATE), name)
+
+
+def descend(
+    network: Network,
+    groups: tuple[list[nn.Parameter], list[nn.Parameter]],
+    plan: Callable[[], Plan],
+    loss: Callable[[NDArray[np.int64], Tensor], Tensor],
+    pace: tuple[int, float],
+    name: str,
+) -> Network:
+    """Gradient descent with a short rise and a long fall of the learning rate.
+
+    Args:
+        network: is changed.
+        groups: its pre-trained parameters, and those that learn `HEADS_FASTER`.
+        plan: gives the batches of an epoch.
+        loss: of a batch.
+        pace: epochs, and the peak of the learning rate.
+        name: for the progress bar.
+
+    Returns:
+        The running average of the network's weights, in evaluation mode.
+    """
+    epochs, peak = pace
+    average = copy.deepcopy(network).eval()
+    means: list[Tensor] = list(average.parameters())
+    values: list[Tensor] = list(network.parameters())
+    rates = [{"params": group, "faster": faster} for group, faster in zip(groups, (1.0, HEADS_FASTER), strict=True)]
+    optimizer = torch.optim.AdamW(rates, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+    bar = tqdm(range(epochs), desc=name, unit="epoch")
     step = 0
     for epoch in bar:
-        plan = draw(lessons, tokenizer, rng)
-        student.train()
-        for place, (rows, batch) in enumerate(plan):
-            progress = (epoch + place / len(plan)) / EPOCHS
-            rate = LEARNING_RATE * min(1.0, progress * EPOCHS * 4) * (0.52 + 0.48 * math.cos(math.pi * progress))
+        batches_of_epoch = plan()
+        network.train()
+        for place, (rows, batch) in enumerate(batches_of_epoch):
+            progress = (epoch + place / len(batches_of_epoch)) / epochs
+            rate = peak * min(1.0, progress * epochs * 4) * (0.52 + 0.48 * math.cos(math.pi * progress))
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["faster"]
             error = loss(rows, batch)
             optimizer.zero_grad()
             error.backward()
-            nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             step += 1
             decay = min(0.99, step / (step + 10))
@@ -125,8 +155,8 @@ def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, see
     return average
 
 
-def draw(lessons: Lessons, tokenizer: Tokenizer, rng: np.random.Generator) -> list[tuple[NDArray[np.int64], Tensor]]:
-    """The batches of an epoch: rows of the lessons, and the ids of their texts, shape (batch, length)."""
+def draw(lessons: Lessons, tokenizer: Tokenizer, rng: np.random.Generator) -> Plan:
+    """The batches of an epoch."""
     whole, part = np.divmod(lessons.often, 1)
     chosen = np.repeat(np.arange(len(lessons.texts)), (whole + (rng.random(len(part)) < part)).astype(np.int64))
     ids = encode(tokenizer, heard([lessons.texts[row] for row in chosen], AS_HEARD, rng))

@@ -53,6 +53,9 @@ def make_lessons(sources: Sources, rows: NDArray[np.int64]) -> Lessons:
     Args:
         sources: all.
         rows: of kote_val, that may be learned from; of the written comments, those in their manner.
+
+    Returns:
+        KOTE's rows, all other comments, and the sentences of one clear emotion.
     """
     kote, translated = sources.kote.take(rows), sources.translated
     n_kote, n_goemotions = kote.targets.shape[1], translated.targets.shape[1]
