@@ -40,6 +40,8 @@ LAYERS = 4
 DISTILLATION_EPOCHS = 5
 RUNS = 2
 """Whose mean a student begins as."""
+WIDENED = 0.6
+"""How far a student goes from before the last stage, where it knows comments better, to after it."""
 APART, WHOLE = "apart", "whole"
 """The student that has not read one part of kote_val in `PARTS`, and that of all of it."""
 PARTS = 3
@@ -106,17 +108,17 @@ class Trainer:
         return weights
 
     def student(self, name: str) -> RobertaForSequenceClassification:
-        """What its runs are on average, after it has learned all written sentences; in evaluation mode."""
+        """Between its runs' mean and what that is after the last stage; in evaluation mode."""
         kept = self.work / f"{name}-{self.seed}.pt"
         if not kept.exists():
             runs = [self.run(name, run) for run in range(RUNS)]
             began_s = time.monotonic()
             mean = {key: torch.stack([run[key] for run in runs]).mean(dim=0) for key in runs[0]}
             lessons, n_clear = make_lessons(self.sources, self.rows(name)[0]), len(self.sources.clear[0])
-            student = widen(
+            wide = widen(
                 [self._model(run) for run in runs], self._model(mean), lessons, n_clear, self.tokenizer, self.seed, name
-            )
-            torch.save(student.state_dict(), kept)
+            ).state_dict()
+            torch.save({key: torch.lerp(mean[key], wide[key], WIDENED) for key in mean}, kept)
             self._keep_time(name, began_s)
         return self._model(torch.load(kept, weights_only=True, map_location=DEVICE))
 
