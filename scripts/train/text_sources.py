@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 from text_data import LABELS, read_goemotions, read_kote
 from text_diary import diary_sentences
-from text_readings import read_comments, read_marks, to_marks
+from text_finetune import GOEMOTIONS_PER_EPOCH, Recipe
+from text_widen import widen
 from text_written import written_sentences
+from tokenizers import Tokenizer
+from transformers import RobertaForSequenceClassification
 
-TEMPLATED_PER_LABEL = 250
+DIARY_PER_LABEL = 250
 
 
 class Sources:
@@ -16,25 +19,27 @@ class Sources:
 
     Attributes:
         kote: kote_val.
-        kote_marks: what a large language model read there, float32, shape (n, 6).
         goemotions: all of GoEmotions-Korean.
-        translated: those of it that the language model read.
-        translated_marks: what it read there.
-        comments: those that it wrote.
-        templated: diary sentences from templates, and the index of each one's label.
-        written: sentences written for one label each, and its index.
-        clear: both.
+        translated: as much of it as is read while fine-tuning; teachers are asked about each.
+        drawn: its rows in `goemotions`.
+        diary: sentences from templates, and the index of each one's label.
+        clear: these and the written ones.
     """
 
     def __init__(self, data: Path, seed: int) -> None:
         self.kote, self.goemotions = read_kote(data / "text" / "kote_val.tsv"), read_goemotions(data / "text")
-        marks = read_marks("kote")
-        self.kote_marks = to_marks([marks[name] for name in self.kote.ids])
-        marks = read_marks("goemotions")
-        self.translated = self.goemotions.take(np.flatnonzero([name in marks for name in self.goemotions.ids]))
-        self.translated_marks = to_marks([marks[name] for name in self.translated.ids])
-        self.comments = read_comments()
-        self.templated = diary_sentences(LABELS, TEMPLATED_PER_LABEL, seed)
+        self.drawn = np.random.default_rng(seed).permutation(len(self.goemotions.texts))
+        self.drawn = self.drawn[: Recipe().epochs * GOEMOTIONS_PER_EPOCH]
+        self.translated = self.goemotions.take(self.drawn)
+        self.diary = diary_sentences(LABELS, DIARY_PER_LABEL, seed)
         written = written_sentences("train")
-        self.written = [sentence.text for sentence in written], [LABELS.index(sentence.label) for sentence in written]
-        self.clear = [*self.templated[0], *self.written[0]], [*self.templated[1], *self.written[1]]
+        self.clear = (
+            [*self.diary[0], *(sentence.text for sentence in written)],
+            [*self.diary[1], *(LABELS.index(sentence.label) for sentence in written)],
+        )
+
+    def widen(
+        self, model: RobertaForSequenceClassification, tokenizer: Tokenizer, seed: int, name: str
+    ) -> RobertaForSequenceClassification:
+        """Teach a finished model the written sentences."""
+        return widen(model, tokenizer, self.kote, self.translated, self.clear, seed, name)

@@ -1,15 +1,13 @@
-"""The last stage: a student learns the written sentences, all of them, and of comments what it already answers."""
+"""The last stage: a finished model learns the written sentences too, and keeps its own opinion of comments."""
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from precision import DEVICE, autocast
-from text_data import Floats
-from text_finetune import classify, descend, draw
-from text_lessons import Lessons
+from text_data import LABELS, Comments, Floats
+from text_finetune import GOEMOTIONS_PER_EPOCH, Plan, classify, descend, drawn
 from text_measure import softmax
 from text_vocabulary import PAD
 from tokenizers import Tokenizer
@@ -17,43 +15,45 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import RobertaForSequenceClassification
 
-PACE = 3, 1.5e-4
-"""Epochs, and the peak of the learning rate."""
-OFTEN = 0.5
-"""How often an epoch reads a comment that is not KOTE's."""
+EPOCHS = 4
+LEARNING_RATE = 1.5e-4
+SMOOTHED = 0.06
+"""Of each written sentence's label, spread over all six: nobody is that sure of what another person feels."""
 
 
 def widen(
-    runs: list[RobertaForSequenceClassification],
     model: RobertaForSequenceClassification,
-    lessons: Lessons,
-    n_clear: int,
     tokenizer: Tokenizer,
+    comments: Comments,
+    translated: Comments,
+    clear: tuple[list[str], list[int]],
     seed: int,
     name: str,
 ) -> RobertaForSequenceClassification:
-    """Train on sentences of one clear emotion, and on comments with what a student's runs answer on average.
+    """Train on sentences of one clear emotion, and on comments with what the model already answers.
 
     Args:
-        runs: their answers are the targets of comments.
-        model: their mean; is not changed.
-        lessons: theirs.
-        n_clear: how many of them, the last, are sentences of one clear emotion.
-        tokenizer: as trained.
+        model: finished; is not changed.
+        tokenizer: its own.
+        comments: KOTE's; each is read in every epoch, its labels are not.
+        translated: GoEmotions'; likewise, a part in each epoch.
+        clear: sentences, and the index of each one's label.
         seed: of the order.
         name: for the progress bar.
     """
-    n_comments = len(lessons.texts) - n_clear
-    answers: Floats = lessons.six.copy()
-    said = [softmax(classify(run, tokenizer, lessons.texts[:n_comments])) for run in runs]
-    answers[:n_comments] = np.mean(said, axis=0)
-    targets = torch.from_numpy(answers).to(DEVICE)
-    often = np.ones(len(lessons.texts), np.float32)
-    often[:n_comments][lessons.weights[:n_comments, 1] == 0] = OFTEN
-    chosen = replace(lessons, often=often)
+    known = [*comments.texts, *translated.texts]
+    answers = softmax(classify(model, tokenizer, known)).astype(np.float32)
+    sure: Floats = np.eye(len(LABELS), dtype=np.float32)[clear[1]] * (1 - SMOOTHED) + SMOOTHED / len(LABELS)
+    texts, targets = [*known, *clear[0]], torch.from_numpy(np.concatenate([answers, sure])).to(DEVICE)
+    foreign = np.arange(len(comments.texts), len(known))
+    always = np.setdiff1d(np.arange(len(texts)), foreign)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     student = copy.deepcopy(model)
+
+    def plan() -> Plan:
+        chosen = np.concatenate([always, rng.permutation(foreign)[:GOEMOTIONS_PER_EPOCH]])
+        return drawn(texts, chosen, tokenizer, rng)
 
     def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
         with autocast(DEVICE):
@@ -61,4 +61,4 @@ def widen(
         return functional.cross_entropy(logits.float(), targets[rows])
 
     groups = list(student.roberta.parameters()), list(student.classifier.parameters())
-    return descend(student, groups, lambda: draw(chosen, tokenizer, rng), loss, PACE, name)
+    return descend(student, groups, plan, loss, EPOCHS, LEARNING_RATE, name)
