@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from maeum.calibration import Emotions, Space
 from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
@@ -37,6 +39,13 @@ class Judged:
         if self.emotions.voice is None:
             return None
         return self.emotions.korean if space == "korean" else self.emotions.english
+
+    def words(self) -> Vector | None:
+        """What words without a voice mean, the mean over their sentences, shape (n_text_labels,); None with a voice."""
+        if self.emotions.voice is not None or not self.prediction.sentences:
+            return None
+        mean: Vector = np.mean(self.prediction.sentences, axis=0)
+        return mean
 
     def is_right(self, space: Space, labels: Sequence[str]) -> bool | None:
         """Whether the fused vector's top is the truth; None when the truth is no label of the space, or without one."""

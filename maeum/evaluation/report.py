@@ -18,6 +18,7 @@ from maeum.evaluation.judged import Judged
 from maeum.evaluation.metrics import Scores
 from maeum.evaluation.run import EmotionScores, Evaluation
 from maeum.evaluation.slices import MAX_SLICES
+from maeum.fusion import Vector
 
 _WORST_SHOWN = 20
 
@@ -173,7 +174,8 @@ def _emotions(space: Space, scores: EmotionScores, judged: Sequence[Judged]) -> 
             _image(risk_coverage_diagram(found), "risk-coverage curve"),
             "</div>",
             *(_labels(name, scores.labels, one) for name, one in found.items()),
-            _surest_errors(space, scores.labels, judged),
+            _surest_errors("fused", scores.labels, [(one, one.answer(space)) for one in judged]),
+            _surest_errors("words", scores.labels, [(one, one.words()) for one in judged]) if space == "korean" else "",
         ]
     )
 
@@ -199,9 +201,13 @@ def _compared(scores: EmotionScores) -> str:
     return _table(["", "clips", "accuracy", "macro-F1", "UAR"], rows) if rows else ""
 
 
-def _surest_errors(space: Space, labels: Sequence[str], judged: Sequence[Judged]) -> str:
-    answered = [(one, one.answer(space)) for one in judged if one.is_right(space, labels) is False]
-    wrong = [(one, vector) for one, vector in answered if vector is not None]
+def _surest_errors(what: str, labels: Sequence[str], answered: Sequence[tuple[Judged, Vector | None]]) -> str:
+    """Where the most probable label is not the truth, the most probable first."""
+    wrong = [
+        (one, vector)
+        for one, vector in answered
+        if vector is not None and one.clip.emotion in labels and labels[int(vector.argmax())] != one.clip.emotion
+    ]
     wrong.sort(key=lambda pair: -pair[1].max())
     rows = [
         [
@@ -215,8 +221,8 @@ def _surest_errors(space: Space, labels: Sequence[str], judged: Sequence[Judged]
     ]
     if not rows:
         return ""
-    head = ["clip", "truth", "fused", "probability", "heard"]
-    return f"<h3>The surest errors, at most {_WORST_SHOWN}</h3>\n" + _table(head, rows, "words")
+    head = ["clip", "truth", what, "probability", "said"]
+    return f"<h3>The surest errors, {what}, at most {_WORST_SHOWN}</h3>\n" + _table(head, rows, "words")
 
 
 def _slices(evaluation: Evaluation) -> str:

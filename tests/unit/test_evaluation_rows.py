@@ -55,7 +55,11 @@ def test_words_that_nobody_spoke_are_scored_as_words_and_fused_with_nothing(tmp_
     assert found.emotions["korean"].fused_less["text"] is None
     write_report(found, MODELS, tmp_path)
     assert [row["fused_top"] for row in pq.read_table(tmp_path / "predictions.parquet").to_pylist()] == [None, None]
-    assert "surest errors" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    errors = (tmp_path / "report.html").read_text(encoding="utf-8").split("<h3>The surest errors")
+    assert len(errors) == 2  # nothing is fused
+    assert errors[1].startswith(", words, at most")
+    assert "<td>line 3</td><td>슬픔</td><td>기쁨</td><td>0.900</td>" in errors[1]
+    assert "line 2" not in errors[1].split("</table>")[0]
 
 
 def test_the_mean_of_probabilities_is_scored_beside_the_votes() -> None:
