@@ -38,11 +38,13 @@ class Stacked(_Frozen):
 
     `coefficients` has one row per label and one column per feature: the words' log-probabilities in the order of the
     calibration's `text_labels`, then the voice's in that of `voice_labels`. Labels that no clip carried are missing.
+    `regularisation_c` is scikit-learn's `C`, the inverse strength that did best within the clips; older files lack it.
     """
 
     labels: tuple[str, ...]
     coefficients: tuple[tuple[float, ...], ...]
     intercepts: tuple[float, ...]
+    regularisation_c: float | None = None
 
 
 class Quality(_Frozen):

@@ -178,8 +178,9 @@ def _print_evaluation(evaluation: Evaluation) -> None:
 
 
 def _print_calibration(calibration: Calibration) -> None:
-    fit = calibration.fit
+    fit, stacked = calibration.fit, calibration.stacked
     assert fit is not None
+    assert stacked is not None
     console = _console()
     counts = ", ".join(f"{label} {count}" for label, count in fit.n_clips_per_label.items())
     apart = "no speaker on both sides" if fit.speakers_kept_apart else "speakers not kept apart"
@@ -192,7 +193,8 @@ def _print_calibration(calibration: Calibration) -> None:
     console.print(
         Text(
             f"temperature of text {calibration.text_temperature:.2f}, of voice {calibration.voice_temperature:.2f}; "
-            f"weights {calibration.text_weight:.2f} and {calibration.voice_weight:.2f}\nchosen: {fit.reason}"
+            f"weights {calibration.text_weight:.2f} and {calibration.voice_weight:.2f}; "
+            f"stacked regression regularised with C = {stacked.regularisation_c:g}\nchosen: {fit.reason}"
         )
     )
     for warning in fit.warnings:

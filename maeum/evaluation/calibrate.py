@@ -297,6 +297,7 @@ def _stack(features: Vector, examples: Examples, labels: Sequence[str]) -> Stack
         labels=tuple(labels[index] for index in regression.classes_),
         coefficients=tuple(tuple(row) for row in coefficients.tolist()),
         intercepts=tuple(intercepts.tolist()),
+        regularisation_c=strength,
     )
 
 

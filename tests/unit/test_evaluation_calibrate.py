@@ -8,7 +8,7 @@ import pytest
 
 from maeum.calibration import Calibration, combine, soften
 from maeum.errors import InvalidManifest
-from maeum.evaluation.calibrate import calibrate
+from maeum.evaluation.calibrate import STRENGTHS, calibrate
 from maeum.evaluation.journal import Prediction
 from maeum.evaluation.manifest import Clip
 from maeum.evaluation.metrics import mean_log_loss
@@ -178,11 +178,15 @@ def test_of_few_clips_the_regression_does_not_learn_the_noise() -> None:
         fused = [combine(MODELS.fusion, way, one.sentences, np.asarray(one.voice)).korean for one in answered]
         return mean_log_loss(true, np.array(fused))
 
-    chosen = loss(calibrate(clips, predictions, MODELS))
+    chosen = calibrate(clips, predictions, MODELS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("maeum.evaluation.calibrate.STRENGTHS", (1.0,))
-        unchecked = loss(calibrate(clips, predictions, MODELS))
-    assert chosen < unchecked - 0.02
+        unchecked = calibrate(clips, predictions, MODELS)
+    assert loss(chosen) < loss(unchecked) - 0.02
+    assert chosen.stacked is not None
+    assert unchecked.stacked is not None
+    assert chosen.stacked.regularisation_c in STRENGTHS[1:]  # more strongly, and the file says how strongly
+    assert unchecked.stacked.regularisation_c == STRENGTHS[0]
 
 
 def test_few_clips_are_a_trial() -> None:
