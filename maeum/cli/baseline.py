@@ -14,9 +14,9 @@ from maeum.audio.features import Baseline, Baselines, Gender
 from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.cli.terminal import printable
 from maeum.errors import InvalidField, MaeumError
+from maeum.files import private
 from maeum.local import read_upload
 from maeum.models import resolve
-from maeum.private_files import private
 from maeum.settings import get_settings
 
 _FEW_CLIPS = 5

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from rich.text import Text
 
 from maeum.cli.terminal import OutputConsole, printable, reconfigure_stdout
 from maeum.errors import InvalidManifest, StartError
+from maeum.files import replacing
 from maeum.settings import get_settings
 
 if TYPE_CHECKING:
@@ -102,10 +102,8 @@ def calibrate(arguments: argparse.Namespace) -> int:
     for path, failure in failed:
         print(f"{printable(path)}: {failure.message} ({failure.code})", file=sys.stderr)
     calibration = fit(clips, outcomes, models)
-    with _writing(arguments.out):
-        draft = arguments.out.with_name(f".{arguments.out.name}.{os.getpid()}")
-        draft.write_text(calibration.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        draft.replace(arguments.out)
+    with _writing(arguments.out), replacing(arguments.out) as stream:
+        stream.write(f"{calibration.model_dump_json(indent=2)}\n".encode())
     _print_calibration(calibration)
     print(f"wrote {printable(str(arguments.out))}; MAEUM_CALIBRATION={printable(str(arguments.out))} applies it")
     return 1 if failed else 0

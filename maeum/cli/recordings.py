@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from maeum.errors import InvalidField
-from maeum.private_files import private
+from maeum.files import private
 from maeum.schemas import AnalysisBody, ErrorDetail
 
 SUFFIXES = frozenset(

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maeum.assembly import device_of_ctranslate2, device_of_torch
 from maeum.errors import InvalidManifest
+from maeum.files import private
 from maeum.model_store.files import FileEntry
 from maeum.models import ModelFolder
-from maeum.private_files import private
 from maeum.settings import PROJECT_DIR, ModelKind, Settings
 from maeum.stages import Probabilities
 

@@ -22,8 +22,8 @@ from maeum.evaluation.predict import Models
 from maeum.evaluation.slices import Slice, slices
 from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.evaluation.transcripts import TranscriptScores
+from maeum.files import private, replacing
 from maeum.fusion import Fusion, Vector
-from maeum.private_files import replacing
 from maeum.stages import Failure
 
 MIN_SPEAKERS = 5  # to draw them with all their clips: of fewer there are too few mixtures
@@ -232,6 +232,6 @@ def write_report(evaluation: Evaluation, models: Models, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     metrics = json.dumps(evaluation.metrics(), ensure_ascii=False, indent=2, allow_nan=False)
     for name, text in (("metrics.json", metrics + "\n"), ("report.html", render(evaluation))):
-        with replacing(out / name) as stream:
+        with replacing(out / name, private) as stream:
             stream.write(text.encode())
     write_table(evaluation, models.fusion, out / "predictions.parquet")

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 
 from maeum.evaluation.judged import Judged
 from maeum.evaluation.run import Evaluation
+from maeum.files import private, replacing
 from maeum.fusion import Fusion, Vector
-from maeum.private_files import replacing
 
 
 def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
@@ -61,7 +61,7 @@ def write_table(evaluation: Evaluation, fusion: Fusion, path: Path) -> None:
     text("error_message", [None if one is None else one.message for one in failures])
     table = pa.table(columns)
     facts = json.dumps({"models": evaluation.models, "fusion": evaluation.fusion}, ensure_ascii=False)
-    with replacing(path) as stream:
+    with replacing(path, private) as stream:
         pq.write_table(table.replace_schema_metadata({"maeum": facts}), stream)
 
 

@@ -7,7 +7,6 @@ cannot make us write outside a model's folder, and Python files are on no list, 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maeum.errors import ModelInvalid, ModelMissing
+from maeum.files import replacing
 from maeum.labels import read_json_object
 from maeum.settings import ModelKind
 
@@ -216,12 +216,8 @@ class Lock(BaseModel):
 
     def save(self, models_dir: Path) -> None:
         """Write the lock so that a reader sees the old one or the new one, never half of it."""
-        draft = models_dir / f".{LOCK_NAME}.{os.getpid()}"
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(self.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(models_dir / LOCK_NAME)
+        with replacing(models_dir / LOCK_NAME) as stream:
+            stream.write(f"{self.model_dump_json(indent=2)}\n".encode())
 
 
 def folder_name(repo: str, commit: str) -> str:

@@ -1,9 +1,9 @@
-"""Files that hold what somebody said are for their owner alone."""
+"""Writing files: for their owner alone where they hold what somebody said, and whole or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -15,16 +15,22 @@ def private(path: str | os.PathLike[str], flags: int) -> int:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file of its owner's alone that takes another's place once it is written whole; until then that one stays.
+def replacing(path: Path, opener: Callable[[str, int], int] | None = None) -> Iterator[BinaryIO]:
+    """A file that takes another's place once it is written whole: a reader sees the old one or the new one.
+
+    Args:
+        path: of both.
+        opener: as of `open`; `private` for what nobody else may read.
 
     Raises:
         OSError: the folder cannot be written, or its disk is full.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(draft, "wb", opener=private) as stream:
+        with open(draft, "wb", opener=opener) as stream:
             yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
