@@ -39,6 +39,8 @@ BEAM_SIZE = 5
 _MAX_INITIAL_TIMESTAMP_INDEX = 50  # 1.0 s in steps of 0.02 s
 # A model that keeps asking to decode the rest of a window again is stopped here; speech needs two or three passes.
 _MAX_PASSES = 16
+# Tokens are bytes: this stands for a rare syllable that the decoder did not write to its end.
+_HALF_A_CHARACTER = "\ufffd"
 
 
 class SpeechEngine:
@@ -215,7 +217,7 @@ class SpeechEngine:
         whole = tokenizer.decode(tokens).strip()
         evidence = (avg_logprob, result.no_speech_prob, get_compression_ratio(whole) if whole else 0.0)
         for piece in pieces:
-            text = tokenizer.decode(piece["tokens"])
+            text = tokenizer.decode(piece["tokens"]).replace(_HALF_A_CHARACTER, "")
             if piece["start"] != piece["end"] and text.strip():
                 window.segments.append(Segment(piece["start"], piece["end"], text, *evidence))
 

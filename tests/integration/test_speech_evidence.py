@@ -52,11 +52,18 @@ class Script:
         self.engine, self.decoder = engine, decoder
 
     def hear(
-        self, samples: NDArray[np.float32], text: str, *, end_s: float = 2.0, logprob: float = -0.2, no_speech: float
+        self,
+        samples: NDArray[np.float32],
+        text: str | list[int],
+        *,
+        end_s: float = 2.0,
+        logprob: float = -0.2,
+        no_speech: float,
     ) -> Transcript:
         tokenizer = self.engine._tokenizer("ko")
         begin = tokenizer.timestamp_begin
-        self.decoder.tokens = [begin, *tokenizer.encode(text), begin + round(end_s / 0.02)]
+        words = tokenizer.encode(text) if isinstance(text, str) else text
+        self.decoder.tokens = [begin, *words, begin + round(end_s / 0.02)]
         n = len(self.decoder.tokens)
         self.decoder.score = logprob * (n + 1) / n
         self.decoder.no_speech_prob = no_speech
@@ -98,6 +105,16 @@ def test_words_with_good_evidence_stay(script: Script, spoken: NDArray[np.float3
     assert segment.avg_logprob == pytest.approx(-0.2)
     assert (segment.no_speech_prob, heard.heard_language) == (0.05, None)
     assert 0.5 < segment.compression_ratio < 1.5
+
+
+def test_half_a_character_is_left_out(script: Script, spoken: NDArray[np.float32]) -> None:
+    # A rare syllable is up to three tokens, one for each byte; a decoder that is unsure of it may stop in between.
+    encode, rare = script.engine._tokenizer("ko").encode, "뷁"
+    assert len(encode(rare)) > 1
+    broken = [*encode("오늘은"), *encode(rare)[:-1], *encode(" 기뻤다.")]
+    heard = script.hear(spoken, broken, no_speech=0.05)
+    assert (heard.text, [segment.text for segment in heard.segments]) == ("오늘은 기뻤다.", ["오늘은 기뻤다."])
+    assert script.hear(spoken, encode(rare)[:-1], no_speech=0.05).segments == ()
 
 
 @pytest.mark.parametrize("text", [THANKS, "MBC 뉴스 이덕영입니다.", "구독과 좋아요 부탁드립니다."])
