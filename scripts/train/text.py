@@ -3,18 +3,19 @@
 Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--out models/embedded/text]
 
 `DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
-first layers; a student that has not read a third of kote_val (its logits there decide the bias and the temperature);
-the student of all of kote_val, which is shipped; and its figures on kote_test, which no stage before has read. A
-student begins as the mean of several runs' weights; its last stage is to learn the written sentences. Everything
-finished is kept in the work folder, so that the same command goes on after an interruption; `--only start`, then
-`--only apart-0` or `whole-1`, the runs, then `--only apart` or `whole`, the students, each a command of its own, do
-what can be done side by side. Beside the weights it writes `metrics.json`; the card quotes its figures.
+first layers, of both data sets and then of what was written for this; a tutor, all of E5, and a student that have not
+read a third of kote_val (the student's logits there decide the bias and the temperature); the student of all of
+kote_val, which is shipped; and its figures on kote_test, which no stage before has read. A student's last stage is to
+learn the written sentences. Everything finished is kept in the work folder, so that the same command goes on after an
+interruption; after `--only tutor`, `--only apart` and `--only whole`, the students, each a command of its own, can be
+trained side by side. Beside the weights it writes `metrics.json`; the card quotes its figures.
 """
 
 import argparse
 import copy
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ import numpy as np
 import torch
 from precision import DEVICE
 from sklearn.model_selection import StratifiedKFold
-from text_data import LABELS
+from text_data import LABELS, as_spoken
 from text_distil import distil
 from text_e5 import E5
 from text_figures import figures_of
-from text_finetune import classify, fine_tune
-from text_lessons import make_lessons
+from text_finetune import TUTOR, ask, classify, fine_tune, mean_states
+from text_lessons import Tutored, make_lessons
 from text_measure import Labels, Scores, choose_bias, measure, softmax
 from text_sources import Sources
 from text_vocabulary import choose_vocabulary, save_tokenizer
@@ -38,8 +39,8 @@ from transformers import RobertaForSequenceClassification, RobertaModel
 
 LAYERS = 4
 DISTILLATION_EPOCHS = 5
-RUNS = 2
-"""Whose mean a student begins as."""
+CLOSER_EPOCHS = 3
+"""Of comments and diary sentences alone, after those of all texts of the data sets, most of which are translations."""
 WIDENED = 0.6
 """How far a student goes from before the last stage, where it knows comments better, to after it."""
 APART, WHOLE = "apart", "whole"
@@ -55,8 +56,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds text/")
     parser.add_argument("--work", type=Path, default=Path("build/train/text"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=Path("models/embedded/text"), help="for the finished model")
-    runs = [f"{name}-{run}" for name in (APART, WHOLE) for run in range(RUNS)]
-    parser.add_argument("--only", choices=("start", *runs, APART, WHOLE), help="no more than this")
+    parser.add_argument("--only", choices=("tutor", APART, WHOLE), help="no more than this")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -67,18 +67,15 @@ class Trainer:
     def __init__(self, sources: Sources, work: Path, seed: int) -> None:
         self.seed, self.work, self.sources, self.kote = seed, work, sources, sources.kote
         texts = [*sources.kote.texts, *sources.goemotions.texts]
+        closer = [*sources.kote.texts, *sources.comments.texts, *sources.written[0]]
         began_s = time.monotonic()
-        e5 = E5()
+        self.e5 = e5 = E5()
         self.tokenizer, pieces = choose_vocabulary(texts, e5.tokenizer(), e5.pieces)
-        self.encoder: RobertaModel = distil(
-            e5.encoder(pieces, LAYERS),
-            self.tokenizer,
-            texts,
-            e5.describe(texts, work / "states.npy"),
-            DISTILLATION_EPOCHS,
-            seed,
-            work / f"distilled-{seed}.pt",
-        )
+        self.encoder: RobertaModel = e5.encoder(pieces, LAYERS)
+        for name, about, epochs in (("distilled", texts, DISTILLATION_EPOCHS), ("closer", closer, CLOSER_EPOCHS)):
+            states = e5.describe(about, work / f"{name}.npy")
+            kept = work / f"{name}-{seed}.pt"
+            self.encoder = distil(self.encoder, self.tokenizer, about, states, epochs, seed, kept)
         self._keep_time("distillation", began_s)
 
     def _keep_time(self, name: str, began_s: float) -> None:
@@ -95,32 +92,46 @@ class Trainer:
         known, unseen = next(StratifiedKFold(PARTS, shuffle=True, random_state=self.seed).split(strata, strata))
         return known, unseen
 
-    def run(self, name: str, run: int) -> dict[str, Tensor]:
-        """The weights of one of a student's runs: trained here, or as an earlier command kept them."""
-        kept = self.work / f"{name}-{run}-{self.seed}.pt"
+    def tutored(self) -> Tutored:
+        """What all of E5, which has not read a part of kote_val, thinks of the other comments."""
+        kept = self.work / f"tutor-{self.seed}.npz"
+        asked = [*self.sources.translated.texts, *self.sources.comments.texts]
         if not kept.exists():
             began_s = time.monotonic()
-            lessons = make_lessons(self.sources, self.rows(name)[0])
-            student = fine_tune(self.encoder, lessons, self.tokenizer, self.seed, run, f"{name}-{run}")
-            torch.save(student.classifier.state_dict(), kept)
-            self._keep_time(f"{name}-{run}", began_s)
-        weights: dict[str, Tensor] = torch.load(kept, weights_only=True, map_location=DEVICE)
-        return weights
+            lessons = make_lessons(self.sources, self.rows(APART)[0])
+            tokenizer, pieces = self.e5.vocabulary(
+                [f(text) for text in (*lessons.texts, *asked) for f in (str, as_spoken)]
+            )
+            tutor = fine_tune(self.e5.encoder(pieces), lessons, tokenizer, self.seed, "tutor", TUTOR, read=mean_states)
+            np.savez(kept, six=ask(tutor, tokenizer, asked))
+            self._keep_time("tutor", began_s)
+        with np.load(kept) as thoughts:
+            translated, written = np.split(thoughts["six"], [len(self.sources.translated.texts)])
+        return translated, written
 
     def student(self, name: str) -> RobertaForSequenceClassification:
-        """Between its runs' mean and what that is after the last stage; in evaluation mode."""
+        """Fine-tuned, and between before and after the last stage; in evaluation mode."""
+
+        def learn() -> RobertaForSequenceClassification:
+            return fine_tune(self.encoder, lessons, self.tokenizer, self.seed, name).classifier
+
+        def learn_sentences() -> RobertaForSequenceClassification:
+            return widen(self._model(first), lessons, n_clear, self.tokenizer, self.seed, f"{name}, last stage")
+
+        lessons, n_clear = make_lessons(self.sources, self.rows(name)[0], self.tutored()), len(self.sources.clear[0])
+        first = self._trained(f"{name}-first", learn)
+        last = self._trained(f"{name}-last", learn_sentences)
+        return self._model({key: torch.lerp(first[key], last[key], WIDENED) for key in first})
+
+    def _trained(self, name: str, train: Callable[[], RobertaForSequenceClassification]) -> dict[str, Tensor]:
+        """The weights of a stage: trained here, or as an earlier command kept them."""
         kept = self.work / f"{name}-{self.seed}.pt"
         if not kept.exists():
-            runs = [self.run(name, run) for run in range(RUNS)]
             began_s = time.monotonic()
-            mean = {key: torch.stack([run[key] for run in runs]).mean(dim=0) for key in runs[0]}
-            lessons, n_clear = make_lessons(self.sources, self.rows(name)[0]), len(self.sources.clear[0])
-            wide = widen(
-                [self._model(run) for run in runs], self._model(mean), lessons, n_clear, self.tokenizer, self.seed, name
-            ).state_dict()
-            torch.save({key: torch.lerp(mean[key], wide[key], WIDENED) for key in mean}, kept)
+            torch.save(train().state_dict(), kept)
             self._keep_time(name, began_s)
-        return self._model(torch.load(kept, weights_only=True, map_location=DEVICE))
+        weights: dict[str, Tensor] = torch.load(kept, weights_only=True, map_location=DEVICE)
+        return weights
 
     def _model(self, weights: dict[str, Tensor]) -> RobertaForSequenceClassification:
         config = copy.deepcopy(self.encoder.config)
@@ -163,11 +174,10 @@ def main() -> None:
     sources = Sources(arguments.data, arguments.seed)
     trainer = Trainer(sources, arguments.work, arguments.seed)
     if arguments.only:
-        name, _, run = arguments.only.partition("-")
-        if run:
-            trainer.run(name, int(run))
-        elif name != "start":
-            trainer.student(name)
+        if arguments.only == "tutor":
+            trainer.tutored()
+        else:
+            trainer.student(arguments.only)
         return
     logits, labels = trainer.unseen_logits()
     bias, temperature = choose_bias(logits, labels)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from precision import DEVICE, autocast
-from text_data import LABELS
+from text_data import LABELS, Floats
 from text_lessons import Lessons
 from text_vocabulary import PAD, batches, encode, heard
 from tokenizers import Tokenizer
@@ -18,9 +18,8 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import RobertaForSequenceClassification, RobertaModel
 
-EPOCHS = 2
-LEARNING_RATE = 2.5e-4
-"""Peak, of the pre-trained layers."""
+STUDENT, TUTOR = (2, 2.5e-4), (2, 1e-4)
+"""Epochs, and the peak of the learning rate, of the pre-trained layers."""
 HEADS_FASTER = 5.0
 """The learning rate of new layers, as a multiple of that."""
 DROPOUT = 0.1
@@ -32,6 +31,7 @@ AS_HEARD = 0.3
 Plan = list[tuple[NDArray[np.int64], Tensor]]
 """Batches: rows of the lessons, and the ids of their texts, shape (batch, length)."""
 Network = TypeVar("Network", bound=nn.Module)
+Reader = Callable[[RobertaModel, Tensor], Tensor]
 
 
 class Student(nn.Module):
@@ -41,10 +41,12 @@ class Student(nn.Module):
         encoder: pre-trained; copied.
         n_kote: labels of the first of the two heads.
         n_goemotions: labels of the second.
+        read: the encoder's states of texts, pooled to shape (batch, width).
     """
 
-    def __init__(self, encoder: RobertaModel, n_kote: int, n_goemotions: int) -> None:
+    def __init__(self, encoder: RobertaModel, n_kote: int, n_goemotions: int, read: Reader) -> None:
         super().__init__()
+        self._read = read
         config = copy.deepcopy(encoder.config)
         config.num_labels = len(LABELS)
         config.classifier_dropout = DROPOUT
@@ -60,7 +62,7 @@ class Student(nn.Module):
             ids: batches of texts.
         """
         with torch.no_grad():
-            states = torch.cat([first_states(self.classifier.roberta, batch) for batch in ids])
+            states = torch.cat([self._read(self.classifier.roberta, batch) for batch in ids])
             dense = self.classifier.classifier.dense
             weight = torch.randn_like(dense.weight) * 0.7 / math.sqrt(dense.in_features) / states.std(dim=0)
             dense.weight.copy_(weight)
@@ -69,7 +71,7 @@ class Student(nn.Module):
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits of the six, of KOTE's 44 and of GoEmotions' 28 labels, each shape (batch, n)."""
         head = self.classifier.classifier
-        pooled = torch.tanh(head.dense(head.dropout(first_states(self.classifier.roberta, ids))))
+        pooled = torch.tanh(head.dense(head.dropout(self._read(self.classifier.roberta, ids))))
         return head.out_proj(head.dropout(pooled)), self.kote(pooled), self.goemotions(pooled)
 
 
@@ -79,30 +81,47 @@ def first_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
     return states
 
 
-def fine_tune(encoder: RobertaModel, lessons: Lessons, tokenizer: Tokenizer, seed: int, run: int, name: str) -> Student:
+def mean_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
+    """The mean over each text's tokens of the last layer's states, as E5 was trained to be read, (batch, width)."""
+    known = (ids != PAD).long()
+    share = (known / known.sum(dim=1, keepdim=True))[..., None]
+    states: Tensor = (encoder(ids, attention_mask=known).last_hidden_state * share).sum(dim=1)
+    return states
+
+
+def fine_tune(
+    encoder: RobertaModel,
+    lessons: Lessons,
+    tokenizer: Tokenizer,
+    seed: int,
+    name: str,
+    pace: tuple[int, float] = STUDENT,
+    read: Reader = first_states,
+) -> Student:
     """Train a student.
 
     Args:
         encoder: where to start from; is not changed.
         lessons: from `make_lessons`.
         tokenizer: as trained.
-        seed: of all runs; new layers begin alike in each, without which their mean would say nothing.
-        run: with the seed, of the order and of the dropout.
+        seed: of the new layers, the order and the dropout.
         name: for the progress bar.
+        pace: epochs, and the peak of the learning rate.
+        read: how the encoder's states are pooled; only the first token's can be shipped, as RoBERTa's.
 
     Returns:
         The running average of the weights, in evaluation mode.
     """
     torch.manual_seed(seed)
-    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1]).to(DEVICE)
-    rng = np.random.default_rng([seed, run])
+    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], read).to(DEVICE)
+    rng = np.random.default_rng([seed, 1])
     ids = encode(tokenizer, lessons.texts[:1_500])
     student.whiten([batch for _, batch in batches(ids, 4_000, np.random.default_rng(seed))])
-    torch.manual_seed(seed + run)
+    torch.manual_seed(seed + 1)
     body = list(student.classifier.roberta.parameters())
     heads = [value for name, value in student.named_parameters() if not name.startswith("classifier.roberta.")]
     loss = loss_of(student, lessons)
-    return descend(student, (body, heads), lambda: draw(lessons, tokenizer, rng), loss, (EPOCHS, LEARNING_RATE), name)
+    return descend(student, (body, heads), lambda: draw(lessons, tokenizer, rng), loss, pace, name)
 
 
 def descend(
@@ -194,3 +213,12 @@ def classify(model: RobertaForSequenceClassification, tokenizer: Tokenizer, text
         for rows, batch in batches(ids, 4_000, np.random.default_rng(0)):
             logits[rows] = model(batch, attention_mask=(batch != PAD).long()).logits.double().cpu().numpy()
     return logits
+
+
+def ask(student: Student, tokenizer: Tokenizer, texts: list[str]) -> Floats:
+    """What a tutor thinks of texts: probabilities of the six, float32, shape (n, 6)."""
+    six = np.zeros((len(texts), len(LABELS)), np.float32)
+    with torch.inference_mode(), autocast(DEVICE):
+        for rows, batch in batches(encode(tokenizer, texts), 4_000, np.random.default_rng(0)):
+            six[rows] = torch.softmax(student(batch)[0].float(), dim=1).cpu().numpy()
+    return six

@@ -19,6 +19,9 @@ TWICE, SOMETIMES = 2.0, 0.5
 SMOOTHED = 0.06
 """Of a written sentence's label, spread over all six: nobody is that sure of what another person feels."""
 
+Tutored = tuple[Floats, Floats]
+"""Probabilities of the six: of the translated comments that the language model read, and of those that it wrote."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lessons:
@@ -47,12 +50,13 @@ class Lessons:
         )
 
 
-def make_lessons(sources: Sources, rows: NDArray[np.int64]) -> Lessons:
+def make_lessons(sources: Sources, rows: NDArray[np.int64], tutored: Tutored | None = None) -> Lessons:
     """Put the sources together, as if only some rows of kote_val existed.
 
     Args:
         sources: all.
         rows: of kote_val, that may be learned from; of the written comments, those in their manner.
+        tutored: what a tutor, who has not read more of kote_val, thinks of the translated and the written comments.
 
     Returns:
         KOTE's rows, all other comments, and the sentences of one clear emotion.
@@ -64,24 +68,28 @@ def make_lessons(sources: Sources, rows: NDArray[np.int64]) -> Lessons:
         texts: list[str],
         six: Floats,
         weight: float,
-        own: Floats | None = None,
-        foreign: Floats | None = None,
+        kote_labels: Floats | None = None,
+        goemotions_labels: Floats | None = None,
         often: float = 1.0,
     ) -> Lessons:
         n = len(texts)
-        weights = (np.full(n, weight), np.full(n, own is not None), np.full(n, foreign is not None))
+        weights = (np.full(n, weight), np.full(n, kote_labels is not None), np.full(n, goemotions_labels is not None))
         return Lessons(
             texts,
             six.astype(np.float32),
-            np.zeros((n, n_kote), np.float32) if own is None else own,
-            np.zeros((n, n_goemotions), np.float32) if foreign is None else foreign,
+            np.zeros((n, n_kote), np.float32) if kote_labels is None else kote_labels,
+            np.zeros((n, n_goemotions), np.float32) if goemotions_labels is None else goemotions_labels,
             np.stack(weights, axis=1).astype(np.float32),
             np.full(n, often, np.float32),
         )
 
     marks, single = sources.kote_marks[rows], kote.single
     annotators = Annotators(marks[single], kote.six[single].argmax(axis=1))
-    comments = sources.comments.of(kote.ids)
+    theirs = np.flatnonzero(np.isin(sources.comments.after, kote.ids))
+    comments = sources.comments.take(theirs)
+    foreign, own = annotators.answer(sources.translated_marks), annotators.answer(comments.marks)
+    if tutored is not None:
+        foreign, own = halfway(foreign, tutored[0]), halfway(own, tutored[1][theirs])
     (templates, their_labels), (written, labels) = sources.templated, sources.written
     six = np.eye(len(LABELS), dtype=np.float32)
     return (
@@ -89,17 +97,17 @@ def make_lessons(sources: Sources, rows: NDArray[np.int64]) -> Lessons:
             kote.texts,
             mix(kote.six, annotators.answer(marks)),
             1.0,
-            own=kote.targets,
+            kote_labels=kote.targets,
             often=TWICE,
         )
         + lessons(
             translated.texts,
-            annotators.answer(sources.translated_marks),
+            foreign,
             TRANSLATED,
-            foreign=translated.targets,
+            goemotions_labels=translated.targets,
             often=SOMETIMES,
         )
-        + lessons(comments.texts, annotators.answer(comments.marks), 1.0)
+        + lessons(comments.texts, own, 1.0)
         + lessons(templates, six[their_labels], TEMPLATED)
         + lessons(written, six[labels] * (1 - SMOOTHED) + SMOOTHED / len(LABELS), 1.0, often=SOMETIMES)
     )
@@ -109,3 +117,9 @@ def mix(six: Floats, answers: Floats) -> Floats:
     """Labels with a share of answers, and these alone where there is no label; shape (n, 6)."""
     mixed: Floats = np.where(six.sum(axis=1, keepdims=True) > 0, (1 - READ) * six + READ * answers, answers)
     return mixed
+
+
+def halfway(one: Floats, other: Floats) -> Floats:
+    """The mean of two opinions, float32, shape (n, 6)."""
+    between: Floats = np.mean([one, other], axis=0, dtype=np.float32)
+    return between

@@ -36,9 +36,8 @@ class WrittenComments:
     marks: Floats
     after: list[str]
 
-    def of(self, ids: Sequence[str]) -> "WrittenComments":
-        """Those alone that have the manner of given comments."""
-        rows = np.flatnonzero(np.isin(self.after, ids))
+    def take(self, rows: NDArray[np.int64]) -> "WrittenComments":
+        """Some of them, in the order of the rows."""
         return WrittenComments([self.texts[row] for row in rows], self.marks[rows], [self.after[row] for row in rows])
 
 

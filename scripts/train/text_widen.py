@@ -1,4 +1,4 @@
-"""The last stage: a student learns the written sentences, all of them, and of comments what it already answers."""
+"""The last stage: a student learns the written sentences, all of them, and goes on learning comments."""
 
 import copy
 from dataclasses import replace
@@ -19,12 +19,9 @@ from transformers import RobertaForSequenceClassification
 
 PACE = 3, 1.5e-4
 """Epochs, and the peak of the learning rate."""
-OFTEN = 0.5
-"""How often an epoch reads a comment that is not KOTE's."""
 
 
 def widen(
-    runs: list[RobertaForSequenceClassification],
     model: RobertaForSequenceClassification,
     lessons: Lessons,
     n_clear: int,
@@ -32,24 +29,23 @@ def widen(
     seed: int,
     name: str,
 ) -> RobertaForSequenceClassification:
-    """Train on sentences of one clear emotion, and on comments with what a student's runs answer on average.
+    """Train on sentences of one clear emotion, and on comments, in the mean of their targets and the model's answers.
 
     Args:
-        runs: their answers are the targets of comments.
-        model: their mean; is not changed.
-        lessons: theirs.
+        model: fine-tuned; is not changed.
+        lessons: what it was fine-tuned on.
         n_clear: how many of them, the last, are sentences of one clear emotion.
         tokenizer: as trained.
         seed: of the order.
         name: for the progress bar.
     """
     n_comments = len(lessons.texts) - n_clear
-    answers: Floats = lessons.six.copy()
-    said = [softmax(classify(run, tokenizer, lessons.texts[:n_comments])) for run in runs]
-    answers[:n_comments] = np.mean(said, axis=0)
-    targets = torch.from_numpy(answers).to(DEVICE)
-    often = np.ones(len(lessons.texts), np.float32)
-    often[:n_comments][lessons.weights[:n_comments, 1] == 0] = OFTEN
+    six: Floats = lessons.six.copy()
+    with autocast(DEVICE):
+        answers = softmax(classify(model, tokenizer, lessons.texts[:n_comments]))
+    six[:n_comments] = (six[:n_comments] + answers) / 2
+    targets = torch.from_numpy(six).to(DEVICE)
+    often = np.where(np.arange(len(six)) < n_comments, lessons.often, 1.0).astype(np.float32)
     chosen = replace(lessons, often=often)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)

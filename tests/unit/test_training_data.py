@@ -89,6 +89,11 @@ def test_what_is_written_after_a_comment_kept_apart_is_kept_apart_too() -> None:
     assert (lessons.weights[:, 1] > 0).tolist() == [True] * 7 + [False] * 4  # KOTE's 44 labels
     assert (lessons.weights[:, 2] > 0).tolist() == [False] * 7 + [True] + [False] * 3  # GoEmotions' 28
     assert lessons.often.tolist() == [TWICE] * 7 + [SOMETIMES, 1.0, 1.0, SOMETIMES]
+    one_label = np.eye(len(LABELS), dtype=np.float32)
+    tutored = make_lessons(sources, known, (one_label[[2]], one_label[[3, 4]]))
+    changed = np.flatnonzero((tutored.six != lessons.six).any(axis=1))
+    assert [tutored.texts[row] for row in changed] == ["번역", "뒤 0"]
+    assert tutored.six[changed] == pytest.approx((lessons.six[changed] + one_label[[2, 3]]) / 2)
 
 
 @pytest.mark.parametrize(
