@@ -47,12 +47,11 @@ class Judged:
         mean: Vector = np.mean(self.prediction.sentences, axis=0)
         return mean
 
-    def is_right(self, space: Space, labels: Sequence[str]) -> bool | None:
-        """Whether the fused vector's top is the truth; None when the truth is no label of the space, or without one."""
-        answer = self.answer(space)
-        if answer is None or self.clip.emotion not in labels:
+    def is_right(self, labels: Sequence[str], vector: Vector | None) -> bool | None:
+        """Whether a vector's top is the truth; None without a vector, or when the truth is none of its labels."""
+        if vector is None or self.clip.emotion not in labels:
             return None
-        return labels[int(answer.argmax())] == self.clip.emotion
+        return labels[int(vector.argmax())] == self.clip.emotion
 
 
 @dataclass(frozen=True, slots=True)

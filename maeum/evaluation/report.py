@@ -203,11 +203,7 @@ def _compared(scores: EmotionScores) -> str:
 
 def _surest_errors(what: str, labels: Sequence[str], answered: Sequence[tuple[Judged, Vector | None]]) -> str:
     """Where the most probable label is not the truth, the most probable first."""
-    wrong = [
-        (one, vector)
-        for one, vector in answered
-        if vector is not None and one.clip.emotion in labels and labels[int(vector.argmax())] != one.clip.emotion
-    ]
+    wrong = [(one, vector) for one, vector in answered if vector is not None and one.is_right(labels, vector) is False]
     wrong.sort(key=lambda pair: -pair[1].max())
     rows = [
         [

@@ -201,7 +201,9 @@ def _score_space(
     return EmotionScores(
         labels=labels,
         n_without_speech=int((~spoken).sum()),
-        n_right_by_voice_alone=sum(bool(one.is_right(space, labels)) for one in labelled if one.emotions.text is None),
+        n_right_by_voice_alone=sum(
+            bool(one.is_right(labels, one.answer(space))) for one in labelled if one.emotions.text is None
+        ),
         by_modality={name: score(labels, truth, rows, drawn[name][0]) for name, rows in ways.items()},
         drawn_by={name: drawn_by for name, (_, drawn_by) in drawn.items()},
         fused_less={

@@ -54,7 +54,9 @@ def slices(judged: Sequence[Judged], spaces: Mapping[Space, tuple[str, ...]]) ->
             some = [one for one in judged if (value_of(one.clip) or "") == value]
             heard = [one for one in some if one.has_reference]
             said = score_heard(heard, range(len(heard)))
-            right = {space: [one.is_right(space, labels) for one in some] for space, labels in spaces.items()}
+            right = {
+                space: [one.is_right(labels, one.answer(space)) for one in some] for space, labels in spaces.items()
+            }
             counted = {space: [each for each in found if each is not None] for space, found in right.items()}
             yield Slice(
                 column,
