@@ -1,16 +1,16 @@
-"""Fine-tuning: the six labels, 44 + 28 beside them, and what teachers say of each text."""
+"""Fine-tuning: the six labels, and the 44 + 28 of both data sets beside them."""
 
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from precision import DEVICE, autocast
-from text_data import LABELS, Comments, Floats
+from text_data import LABELS, Floats
+from text_lessons import Lessons
 from text_vocabulary import PAD, batches, encode, heard
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -18,123 +18,20 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import RobertaForSequenceClassification, RobertaModel
 
-BATCH_TOKENS = 1_500
-GOEMOTIONS_PER_EPOCH = 6_000
-UNCERTAIN = 0.3
-"""Weight, in the loss over the six, of a comment that points at several of them or at none."""
-TRANSLATED = 0.3
-"""Weight of a GoEmotions comment there: its labels only resemble ours."""
-TAUGHT = 0.5
-"""Weight, in the loss over KOTE's labels, of a GoEmotions comment: only the teacher has an opinion there."""
-DIARY = 0.5
-"""Weight of a templated diary sentence there: there are few templates."""
+STUDENT, TUTOR = (5, 2.5e-4), (2, 1e-4)
+"""Epochs, and the peak of the learning rate, of the pre-trained layers."""
 HEADS_FASTER = 5.0
-"""The learning rate of new layers, as a multiple of that of pre-trained ones."""
-
+"""The learning rate of new layers, as a multiple of that."""
+DROPOUT = 0.1
+"""Before and after the classifier's hidden layer."""
+BATCH_TOKENS = 1_500
+AS_HEARD = 0.3
+"""Of the texts, as speech-to-text would write them."""
 
 Plan = list[tuple[NDArray[np.int64], Tensor]]
-"""Batches: rows, and the ids of their texts, shape (batch, length)."""
+"""Batches: rows of the lessons, and the ids of their texts, shape (batch, length)."""
 Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recipe:
-    """How a network is fine-tuned.
-
-    Attributes:
-        epochs: passes.
-        learning_rate: peak.
-        teacher_share: of the teacher's opinions in KOTE's 44 targets.
-        answer_share: of its answers in KOTE's six targets.
-        foreign_answer_share: the same of GoEmotions.
-        dropout: before and after the classifier's hidden layer.
-    """
-
-    epochs: int = 5
-    learning_rate: float = 2.5e-4
-    teacher_share: float = 0.5
-    answer_share: float = 0.5
-    foreign_answer_share: float = 0.5
-    dropout: float = 0.1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lessons:
-    """Texts with what is to be learned from each; unknown targets have no weight.
-
-    Attributes:
-        texts: n of them.
-        kote: float32, shape (n, 44).
-        goemotions: float32, shape (n, 28).
-        six: float32, shape (n, 6).
-        weights: float32, shape (n, 3), of the three targets.
-    """
-
-    texts: list[str]
-    kote: Floats
-    goemotions: Floats
-    six: Floats
-    weights: Floats
-
-
-def make_lessons(
-    kote: Comments,
-    goemotions: Comments,
-    diary: tuple[list[str], list[int]],
-    opinions: tuple[Floats, Floats],
-    answers: tuple[Floats, Floats],
-    recipe: Recipe,
-) -> Lessons:
-    """Put the sources together.
-
-    Args:
-        kote: training rows.
-        goemotions: all or some of it.
-        diary: templated sentences and the index of each one's label.
-        opinions: the teacher's about KOTE's 44 labels, on `kote` and on `goemotions`.
-        answers: the teacher's about the six, likewise.
-        recipe: says how much the teacher counts beside the labels.
-
-    Returns:
-        KOTE's rows, then GoEmotions', then the diary's.
-    """
-    sizes = (len(kote.texts), len(goemotions.texts), len(diary[0]))
-    own, foreign = kote.targets.shape[1], goemotions.targets.shape[1]
-    share = recipe.teacher_share
-    return Lessons(
-        texts=[*kote.texts, *goemotions.texts, *diary[0]],
-        kote=np.concatenate(
-            [(1 - share) * kote.targets + share * opinions[0], opinions[1], np.zeros((sizes[2], own), np.float32)]
-        ),
-        goemotions=np.concatenate(
-            [np.zeros((sizes[0], foreign), np.float32), goemotions.targets, np.zeros((sizes[2], foreign), np.float32)]
-        ),
-        six=np.concatenate(
-            [
-                mix(kote.six, kote.six.sum(axis=1) > 0, answers[0], recipe.answer_share),
-                mix(goemotions.six, goemotions.six.max(axis=1) == 1.0, answers[1], recipe.foreign_answer_share),
-                np.eye(len(LABELS), dtype=np.float32)[diary[1]],
-            ]
-        ),
-        weights=np.concatenate(
-            [
-                np.stack([np.ones(sizes[0]), np.zeros(sizes[0]), weigh(kote.six)], axis=1),
-                np.tile([TAUGHT, 1.0, TRANSLATED], (sizes[1], 1)),
-                np.tile([0.0, 0.0, DIARY], (sizes[2], 1)),
-            ]
-        ).astype(np.float32),
-    )
-
-
-def mix(six: Floats, known: NDArray[np.bool_], answers: Floats, share: float) -> Floats:
-    """Labels with a share of the teacher's answers, and these alone where there is no label."""
-    mixed: Floats = np.where(known[:, None], (1 - share) * six + share * answers, answers).astype(np.float32)
-    return mixed
-
-
-def weigh(six: Floats) -> Floats:
-    """1 for rows of one group, less for those of several or none; shape (n,)."""
-    return np.where(six.max(axis=1) == 1.0, np.float32(1.0), np.float32(UNCERTAIN))
+Reader = Callable[[RobertaModel, Tensor], Tensor]
 
 
 class Student(nn.Module):
@@ -144,23 +41,15 @@ class Student(nn.Module):
         encoder: pre-trained; copied.
         n_kote: labels of the first of the two heads.
         n_goemotions: labels of the second.
-        dropout: before and after the hidden layer.
         read: the encoder's states of texts, pooled to shape (batch, width).
     """
 
-    def __init__(
-        self,
-        encoder: RobertaModel,
-        n_kote: int,
-        n_goemotions: int,
-        dropout: float,
-        read: Callable[[RobertaModel, Tensor], Tensor],
-    ) -> None:
+    def __init__(self, encoder: RobertaModel, n_kote: int, n_goemotions: int, read: Reader) -> None:
         super().__init__()
         self._read = read
         config = copy.deepcopy(encoder.config)
         config.num_labels = len(LABELS)
-        config.classifier_dropout = dropout
+        config.classifier_dropout = DROPOUT
         self.classifier = RobertaForSequenceClassification(config)
         self.classifier.roberta = copy.deepcopy(encoder)
         self.kote = nn.Linear(config.hidden_size, n_kote)
@@ -204,58 +93,35 @@ def fine_tune(
     encoder: RobertaModel,
     lessons: Lessons,
     tokenizer: Tokenizer,
-    recipe: Recipe,
     seed: int,
     name: str,
-    read: Callable[[RobertaModel, Tensor], Tensor] = first_states,
+    pace: tuple[int, float] = STUDENT,
+    read: Reader = first_states,
 ) -> Student:
-    """Train a student; every epoch reads all of KOTE and the diary, and another part of GoEmotions.
+    """Train a student.
 
     Args:
         encoder: where to start from; is not changed.
         lessons: from `make_lessons`.
         tokenizer: as trained.
-        recipe: how.
-        seed: of the heads and of the order.
+        seed: of the new layers, the order and the dropout.
         name: for the progress bar.
+        pace: epochs, and the peak of the learning rate.
         read: how the encoder's states are pooled; only the first token's can be shipped, as RoBERTa's.
 
     Returns:
         The running average of the weights, in evaluation mode.
     """
     torch.manual_seed(seed)
-    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout, read).to(DEVICE)
-    rng = np.random.default_rng(seed)
-    student.whiten([batch for _, batch in batches(encode(tokenizer, lessons.texts[:1_500]), 4_000, rng)])
-    known = (lessons.kote, lessons.goemotions, lessons.six, lessons.weights)
-    kote, goemotions, six, weights = (torch.from_numpy(one).to(DEVICE) for one in known)
-    translated = np.flatnonzero(lessons.weights[:, 1] > 0)
-    others = np.flatnonzero(lessons.weights[:, 1] == 0)
-
-    def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
-        with autocast(DEVICE):
-            scores = student(ids)
-        losses = (
-            functional.cross_entropy(scores[0].float(), six[rows], reduction="none"),
-            20 * bce(scores[1], kote[rows]),
-            10 * bce(scores[2], goemotions[rows]),
-        )
-        shares = (weights[rows, 2], weights[rows, 0], weights[rows, 1])
-        return torch.stack([(a * w).sum() for a, w in zip(losses, shares, strict=True)]).sum() / len(rows)
-
-    def plan() -> Plan:
-        chosen = np.concatenate([others, rng.permutation(translated)[:GOEMOTIONS_PER_EPOCH]])
-        return drawn(lessons.texts, chosen, tokenizer, rng)
-
+    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], read).to(DEVICE)
+    rng = np.random.default_rng([seed, 1])
+    ids = encode(tokenizer, lessons.texts[:1_500])
+    student.whiten([batch for _, batch in batches(ids, 4_000, np.random.default_rng(seed))])
+    torch.manual_seed(seed + 1)
     body = list(student.classifier.roberta.parameters())
-    heads = [p for name, p in student.named_parameters() if not name.startswith("classifier.roberta.")]
-    return descend(student, (body, heads), plan, loss, recipe.epochs, recipe.learning_rate, name)
-
-
-def drawn(texts: list[str], chosen: NDArray[np.int64], tokenizer: Tokenizer, rng: np.random.Generator) -> Plan:
-    """Batches of some texts, a part of them as they would be heard: rows of `texts`, and ids."""
-    ids = encode(tokenizer, heard([texts[row] for row in chosen], 0.3, rng))
-    return [(chosen[rows], batch) for rows, batch in batches(ids, BATCH_TOKENS, rng)]
+    heads = [value for name, value in student.named_parameters() if not name.startswith("classifier.roberta.")]
+    loss = loss_of(student, lessons)
+    return descend(student, (body, heads), lambda: draw(lessons, tokenizer, rng), loss, pace, name)
 
 
 def descend(
@@ -263,8 +129,7 @@ def descend(
     groups: tuple[list[nn.Parameter], list[nn.Parameter]],
     plan: Callable[[], Plan],
     loss: Callable[[NDArray[np.int64], Tensor], Tensor],
-    epochs: int,
-    learning_rate: float,
+    pace: tuple[int, float],
     name: str,
 ) -> Network:
     """Gradient descent with a short rise and a long fall of the learning rate.
@@ -274,29 +139,29 @@ def descend(
         groups: its pre-trained parameters, and those that learn `HEADS_FASTER`.
         plan: gives the batches of an epoch.
         loss: of a batch.
-        epochs: passes.
-        learning_rate: peak.
+        pace: epochs, and the peak of the learning rate.
         name: for the progress bar.
 
     Returns:
         The running average of the network's weights, in evaluation mode.
     """
+    epochs, peak = pace
     average = copy.deepcopy(network).eval()
     means: list[Tensor] = list(average.parameters())
     values: list[Tensor] = list(network.parameters())
-    optimizer = torch.optim.AdamW([{"params": g} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+    rates = [{"params": group, "faster": faster} for group, faster in zip(groups, (1.0, HEADS_FASTER), strict=True)]
+    optimizer = torch.optim.AdamW(rates, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
     bar = tqdm(range(epochs), desc=name, unit="epoch")
     step = 0
     for epoch in bar:
         batches_of_epoch = plan()
         network.train()
-        for place, (rows, ids) in enumerate(batches_of_epoch):
+        for place, (rows, batch) in enumerate(batches_of_epoch):
             progress = (epoch + place / len(batches_of_epoch)) / epochs
-            warm = min(1.0, progress * epochs * 4)
-            rate = learning_rate * warm * (0.52 + 0.48 * math.cos(math.pi * progress))
-            for group, faster in zip(optimizer.param_groups, (1.0, HEADS_FASTER), strict=True):
-                group["lr"] = rate * faster
-            error = loss(rows, ids)
+            rate = peak * min(1.0, progress * epochs * 4) * (0.52 + 0.48 * math.cos(math.pi * progress))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["faster"]
+            error = loss(rows, batch)
             optimizer.zero_grad()
             error.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -309,20 +174,30 @@ def descend(
     return average
 
 
-def ask(student: Student, tokenizer: Tokenizer, texts: list[str]) -> tuple[Floats, Floats]:
-    """What a student thinks of texts.
+def draw(lessons: Lessons, tokenizer: Tokenizer, rng: np.random.Generator) -> Plan:
+    """The batches of an epoch."""
+    whole, part = np.divmod(lessons.often, 1)
+    chosen = np.repeat(np.arange(len(lessons.texts)), (whole + (rng.random(len(part)) < part)).astype(np.int64))
+    ids = encode(tokenizer, heard([lessons.texts[row] for row in chosen], AS_HEARD, rng))
+    return [(chosen[rows], batch) for rows, batch in batches(ids, BATCH_TOKENS, rng)]
 
-    Returns:
-        Probabilities of KOTE's labels, float32, shape (n, 44), and of the six, shape (n, 6).
-    """
-    kote = np.zeros((len(texts), student.kote.out_features), np.float32)
-    six = np.zeros((len(texts), len(LABELS)), np.float32)
-    with torch.inference_mode(), autocast(DEVICE):
-        for rows, batch in batches(encode(tokenizer, texts), 4_000, np.random.default_rng(0)):
-            scores = student(batch)
-            kote[rows] = torch.sigmoid(scores[1].float()).cpu().numpy()
-            six[rows] = torch.softmax(scores[0].float(), dim=1).cpu().numpy()
-    return kote, six
+
+def loss_of(student: Student, lessons: Lessons) -> Callable[[NDArray[np.int64], Tensor], Tensor]:
+    """The loss of a batch, from the rows in the lessons and the ids of their texts."""
+    known = (lessons.six, lessons.kote, lessons.goemotions, lessons.weights)
+    six, kote, goemotions, weights = (torch.from_numpy(one).to(DEVICE) for one in known)
+
+    def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
+        with autocast(DEVICE):
+            scores = student(ids)
+        losses = (
+            functional.cross_entropy(scores[0].float(), six[rows], reduction="none"),
+            20 * bce(scores[1], kote[rows]),
+            10 * bce(scores[2], goemotions[rows]),
+        )
+        return (torch.stack(losses, dim=1) * weights[rows]).sum() / len(rows)
+
+    return loss
 
 
 def bce(scores: Tensor, targets: Tensor) -> Tensor:
@@ -338,3 +213,12 @@ def classify(model: RobertaForSequenceClassification, tokenizer: Tokenizer, text
         for rows, batch in batches(ids, 4_000, np.random.default_rng(0)):
             logits[rows] = model(batch, attention_mask=(batch != PAD).long()).logits.double().cpu().numpy()
     return logits
+
+
+def ask(student: Student, tokenizer: Tokenizer, texts: list[str]) -> Floats:
+    """What a tutor thinks of texts: probabilities of the six, float32, shape (n, 6)."""
+    six = np.zeros((len(texts), len(LABELS)), np.float32)
+    with torch.inference_mode(), autocast(DEVICE):
+        for rows, batch in batches(encode(tokenizer, texts), 4_000, np.random.default_rng(0)):
+            six[rows] = torch.softmax(student(batch)[0].float(), dim=1).cpu().numpy()
+    return six
