@@ -41,6 +41,7 @@ RUN_ELSEWHERE = {
     "make serve PROFILE=production",
     "make bench",
 }
+CORS = "BENTOML_CONFIG_OVERRIDES="
 
 
 def run(command: list[str], **environment: str) -> str:
@@ -52,7 +53,7 @@ def run(command: list[str], **environment: str) -> str:
 
 
 def test_every_command_is_known() -> None:
-    others = {line for line in SHELL_LINES if not line.startswith(("curl ", ".venv/bin/maeum "))}
+    others = {line for line in SHELL_LINES if not line.startswith(("curl ", ".venv/bin/maeum ", CORS))}
 
     assert others == RUN_ELSEWHERE
 
@@ -111,6 +112,22 @@ def test_make_serve(clip: Clip) -> None:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
+
+
+def test_pages_of_other_origins_read_answers_where_bentoml_is_told_so(server: str, tmp_path: Path, clip: Clip) -> None:
+    def allowed(url: str, origin: str, data: bytes = clip.data) -> str | None:
+        answer = httpx.post(f"{url}/v1/analyze", files={"file": data}, headers={"Origin": origin}, timeout=60)
+        assert answer.status_code == (200 if data == clip.data else 422)
+        return answer.headers.get("access-control-allow-origin")
+
+    (line,) = [line for line in SHELL_LINES if line.startswith(CORS)]
+    setting, *command = shlex.split(line)
+    assert command == ["make", "serve"]
+    assert allowed(server, "https://app.example") is None
+    with serve(tmp_path / "log.txt", **{CORS.removesuffix("="): setting.removeprefix(CORS)}) as told:
+        assert allowed(told, "https://app.example") == "https://app.example"
+        assert allowed(told, "https://app.example", b"no sound") == "https://app.example"
+        assert allowed(told, "https://other.example") is None
 
 
 def _is_ready(url: str, process: subprocess.Popen[bytes]) -> bool:
