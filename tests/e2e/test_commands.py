@@ -118,7 +118,8 @@ def test_pages_of_other_origins_read_answers_where_bentoml_is_told_so(server: st
     def allowed(url: str, origin: str, data: bytes = clip.data) -> str | None:
         answer = httpx.post(f"{url}/v1/analyze", files={"file": data}, headers={"Origin": origin}, timeout=60)
         assert answer.status_code == (200 if data == clip.data else 422)
-        return answer.headers.get("access-control-allow-origin")
+        origin_allowed: str | None = answer.headers.get("access-control-allow-origin")
+        return origin_allowed
 
     (line,) = [line for line in SHELL_LINES if line.startswith(CORS)]
     setting, *command = shlex.split(line)
