@@ -20,8 +20,9 @@ import soundfile
 import torch
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 KO = ("기쁨", "당황", "분노", "불안", "상처", "슬픔")
 EN = ("ANGRY", "SAD", "DISGUST", "HAPPY", "FEAR", "SURPRISE")
@@ -103,6 +104,19 @@ class Expected:
     fused: dict[str, float]
 
 
+def unpacked(stored: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Matrices in four bits, 32 numbers to a scale: of byte j the low half is number j, the high half j + 16."""
+    state = {name: tensor for name, tensor in stored.items() if not name.endswith((".codes", ".scales"))}
+    for name, tensor in stored.items():
+        if name.endswith(".codes"):
+            matrix = name.removesuffix(".codes")
+            scales = stored[f"{matrix}.scales"].float().numpy()
+            packed = tensor.numpy().reshape(*scales.shape, 16)
+            numbers = np.stack([packed % 16, packed // 16], axis=2).reshape(*scales.shape, 32).astype(np.float32) - 8
+            state[matrix] = torch.from_numpy((numbers * scales[:, :, None]).reshape(len(scales), -1))
+    return state
+
+
 class Reference:
     """The three models of the given folders, called one recording and one sentence at a time."""
 
@@ -115,7 +129,12 @@ class Reference:
 
     @cached_property
     def classifier(self) -> tuple[Any, Any]:
-        model = AutoModelForSequenceClassification.from_pretrained(self.text_folder, dtype=torch.float32)
+        if (self.text_folder / "packed.safetensors").exists():
+            config = AutoConfig.from_pretrained(self.text_folder)
+            model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+            model.load_state_dict(unpacked(load_file(self.text_folder / "packed.safetensors")))
+        else:
+            model = AutoModelForSequenceClassification.from_pretrained(self.text_folder, dtype=torch.float32)
         return AutoTokenizer.from_pretrained(self.text_folder), model.eval()
 
     @cached_property

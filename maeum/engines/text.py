@@ -5,17 +5,24 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.utils.logging import disable_progress_bar
 
 from maeum.engines.text_bf16 import pack
 from maeum.engines.text_int8 import int8_logits
+from maeum.engines.text_packed import WEIGHTS, load_packed
 from maeum.errors import InvalidConfiguration, ModelInvalid
 from maeum.labels import read_text_labels
 from maeum.process.cores import has_bf16
@@ -34,7 +41,8 @@ class TextEngine:
     """Holds the classifier and its tokenizer.
 
     Args:
-        folder: a model in `AutoModelForSequenceClassification`'s layout with a fast tokenizer.
+        folder: a model in `AutoModelForSequenceClassification`'s layout with a fast tokenizer; the weights may be
+            packed, as `text_packed` says.
         device: `cpu` or `cuda`.
         threads: CPU threads of this process for torch; 0 leaves torch's default.
         precision: `fp32`, or `bf16` or `int8`, which are faster and less exact.
@@ -59,9 +67,7 @@ class TextEngine:
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, use_fast=True, local_files_only=True, trust_remote_code=False
             )
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
-            )
+            model, report = load_classifier(folder)
         except pickle.UnpicklingError as error:
             raise ModelInvalid("pytorch_model.bin is no readable state dict") from error
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
@@ -128,6 +134,24 @@ class TextEngine:
     def warm_up(self) -> None:
         """Answer once, so that the first request does not pay for the first use."""
         self.classify(["오늘은 어땠나요"])
+
+
+def load_classifier(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The classifier of a folder in float32, and what transformers says of its loading; no code there is run."""
+    options: dict[str, Any] = {
+        "dtype": torch.float32,
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "output_loading_info": True,
+    }
+    if (folder / WEIGHTS).is_file():
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        of_its_kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+        loaded = of_its_kind.from_pretrained(None, config=config, state_dict=load_packed(folder), **options)
+    else:
+        loaded = AutoModelForSequenceClassification.from_pretrained(folder, **options)
+    model, report = loaded
+    return model, report
 
 
 def _check_precision(precision: TextPrecision, device: str) -> None:

@@ -54,6 +54,7 @@ _LAYOUTS: dict[ModelKind, _Layout] = {
     "text": _Layout(
         # safetensors first: no pickle is involved.
         weights=(
+            "packed.safetensors",
             "model.safetensors",
             "model.safetensors.index.json",
             "pytorch_model.bin",

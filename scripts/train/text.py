@@ -1,22 +1,20 @@
 """Train the embedded text model: six Korean emotions from KOTE and GoEmotions-Korean, starting from a part of E5.
 
-Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--init FOLDER] [--out models/embedded/text]
+Usage: python scripts/train/text.py --data DIR [--work DIR] [--seed N] [--out models/embedded/text]
 
-`DIR/text` holds the data. Stages: what E5 says of every text, a vocabulary of its pieces, distillation of E5 into its
-first layers; for each third of kote_val a tutor (all of E5, fine-tuned) and a student that have not read it (the
-student's logits there decide the bias and the temperature); the student on all of kote_val that is shipped; and its
-figures on kote_test, which no stage before has read. A student's last stage is to learn the written sentences;
-`--init` does only that, to a finished model. Everything finished is kept in the work folder, so that the same
-command goes on after an interruption; `--only start` and then `--only 0`, `1` and `2`, the thirds, each a command of
-its own, do what can be done side by side on a GPU. Beside the weights it writes `metrics.json`; the card quotes its
-figures.
+`DIR/text` holds the data. Stages: what E5 says of every text; a vocabulary of its pieces; a teacher, kernel ridge
+regression; a student, E5's first layers over that vocabulary, that has not read a third of kote_val (its logits there
+decide the bias and the temperature); the student of all of kote_val, which is shipped; and its figures on kote_test,
+which no stage before has read. Everything finished is kept in the work folder, so that the same command goes on after
+an interruption; after `--only states`, `--only apart` and `--only whole`, the students, each a command of its own, can
+be trained side by side. The teacher takes 7 GB of memory. Beside the weights it writes `metrics.json`; the card quotes
+its figures.
 """
 
 import argparse
 import copy
 import json
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +22,31 @@ import numpy as np
 import torch
 from precision import DEVICE
 from sklearn.model_selection import StratifiedKFold
-from text_data import LABELS, Floats, as_spoken
-from text_distil import distil
+from text_data import LABELS
 from text_e5 import E5
 from text_figures import figures_of
-from text_finetune import Recipe, ask, classify, fine_tune, make_lessons, mean_states
+from text_finetune import classify, fine_tune
+from text_kernel import describe, sharpened, teach
+from text_lessons import Opinions, States, make_lessons
 from text_measure import Labels, Scores, choose_bias, measure, softmax
 from text_sources import Sources
-from text_teacher import answer, describe, teach
 from text_vocabulary import choose_vocabulary, save_tokenizer
 from tokenizers import Tokenizer
 from torch import nn
-from transformers import (
-    AutoModelForSequenceClassification,
-    RobertaForSequenceClassification,
-    RobertaModel,
-)
+from transformers import RobertaForSequenceClassification
 
-LAYERS = 4
-DISTILLATION_EPOCHS = 5
-SELECTION_PARTS = 3
-"""Of kote_val; each part's logits come from a student of the others."""
-STORED = torch.float8_e4m3fn
-"""What the matrices are rounded to in the file."""
-TUTOR = Recipe(epochs=4, learning_rate=1e-4)
-"""How all layers of E5 are fine-tuned."""
+from maeum.engines.text_packed import is_packed, rounded, save_packed
 
-Opinions = tuple[Floats, Floats]
-"""What a teacher thinks of KOTE's training rows and of the GoEmotions comments, shape (n, labels) each."""
+LAYERS = 8
+KERNEL_COMMENTS = 25_000
+"""Written comments that the kernel teacher learns from, at most; its memory grows with the square of the texts."""
+KERNEL_LABELS = 0.5
+"""The share of KOTE's labels in what it learns; the rest is what the language model reads."""
+KERNEL_NOISE = 3.0
+"""Of a written comment, as a multiple of that of one of KOTE's."""
+APART, WHOLE = "apart", "whole"
+"""The student that has not read one part of kote_val in `PARTS`, and that of all of it."""
+PARTS = 3
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -60,8 +55,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder that holds text/")
     parser.add_argument("--work", type=Path, default=Path("build/train/text"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=Path("models/embedded/text"), help="for the finished model")
-    parser.add_argument("--init", type=Path, help="a finished model that is to learn the written sentences, no more")
-    parser.add_argument("--only", choices=("start", *map(str, range(SELECTION_PARTS))), help="do this part, and stop")
+    parser.add_argument("--only", choices=("states", APART, WHOLE), help="no more than this")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -70,123 +64,98 @@ class Trainer:
     """What every student needs, loaded once."""
 
     def __init__(self, sources: Sources, work: Path, seed: int) -> None:
-        self.seed, self.work, self.recipe, self.sources = seed, work, Recipe(), sources
-        self.kote, self.goemotions, self.translated = sources.kote, sources.goemotions, sources.translated
-        self.texts = texts = [*self.kote.texts, *self.goemotions.texts]
-        began_s = time.monotonic()
-        self.e5 = e5 = E5()
-        states = e5.describe(texts, work / "states.npy")
-        self.tokenizer, pieces = choose_vocabulary(texts, e5.tokenizer(), e5.pieces)
-        self.encoder: RobertaModel = distil(
-            e5.encoder(pieces, LAYERS),
-            self.tokenizer,
-            texts,
-            states,
-            DISTILLATION_EPOCHS,
-            seed,
-            work / f"distilled-{seed}.pt",
+        self.seed, self.work, self.sources, self.kote = seed, work, sources, sources.kote
+        groups = (
+            sources.kote.texts,
+            sources.comments.texts,
+            sources.translated.texts,
+            sources.written[0],
         )
-        self._keep_time(f"distillation-{seed}", began_s)
-        known, foreign = np.split(states, [len(self.kote.texts)])
-        self.described = describe(self.kote.texts, self.translated.texts, (known, foreign[sources.drawn]))
+        texts = [text for group in groups for text in group]
+        e5 = E5()
+        began_s = time.monotonic()
+        self.states = States(*np.split(e5.describe(texts, work / "states.npy"), np.cumsum([*map(len, groups[:-1])])))
+        self._keep_time("states", began_s)
+        self.tokenizer, pieces = choose_vocabulary(texts, e5.tokenizer(), e5.pieces)
+        self.encoder = e5.encoder(pieces, LAYERS)
 
     def _keep_time(self, name: str, began_s: float) -> None:
         """Note how long a stage took, unless an earlier run did it."""
-        kept = self.work / f"{name}.json"
+        kept = self.work / f"{name}-{self.seed}.json"
         if not kept.exists():
             kept.write_text(json.dumps(time.monotonic() - began_s))
 
-    def teach(self, rows: Labels, name: str) -> tuple[Opinions, Opinions]:
-        """What kernel ridge regression on some rows of kote_val thinks: of KOTE's 44 labels, and of the six."""
-        kept = self.work / f"{name}-{self.seed}.npz"
-        if not kept.exists():
-            kote = self.kote.take(rows)
-            opinions = teach(self.described[0].take(rows), kote.targets, self.described[1], self.seed)
-            answers = answer(opinions, kote.six, self.seed)
-            np.savez(kept, own=opinions[0], other=opinions[1], own_six=answers[0], other_six=answers[1])
-        with np.load(kept) as thoughts:
-            return (thoughts["own"], thoughts["other"]), (thoughts["own_six"], thoughts["other_six"])
+    def rows(self, name: str) -> tuple[Labels, Labels]:
+        """The rows of kote_val that a student reads, and those that it does not."""
+        if name == WHOLE:
+            return np.arange(len(self.kote.texts)), np.arange(0)
+        strata = np.where(self.kote.six.max(axis=1) < 1.0, len(LABELS), self.kote.six.argmax(axis=1))
+        known, unseen = next(StratifiedKFold(PARTS, shuffle=True, random_state=self.seed).split(strata, strata))
+        return known, unseen
 
-    def tutor(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> tuple[Floats, Floats]:
-        """What all layers of E5, fine-tuned on some rows of kote_val, think of all its texts and of GoEmotions'.
-
-        Returns:
-            Probabilities of KOTE's labels, shape (n, 44), and of the six, shape (n, 6).
-        """
-        kept = self.work / f"{name}-{self.seed}.npz"
+    def kernel(self, name: str) -> Opinions:
+        """What kernel ridge regression thinks of what a student reads, of each text as if it had not been read."""
+        kept = self.work / f"kernel-{name}-{self.seed}.npz"
         if not kept.exists():
             began_s = time.monotonic()
-            lessons = make_lessons(self.kote.take(rows), self.translated, self.sources.diary, *taught, TUTOR)
-            tokenizer, pieces = self.e5.vocabulary([f(text) for text in self.texts for f in (str, as_spoken)])
-            model = fine_tune(self.e5.encoder(pieces), lessons, tokenizer, TUTOR, self.seed, name, read=mean_states)
-            kote, six = ask(model, tokenizer, [*self.kote.texts, *self.translated.texts])
-            np.savez(kept, kote=kote, six=six)
-            self._keep_time(kept.stem, began_s)
+            np.savez(kept, **self._ask_kernel(self.rows(name)[0])._asdict())
+            self._keep_time(f"kernel-{name}", began_s)
         with np.load(kept) as thoughts:
-            return thoughts["kote"], thoughts["six"]
+            return Opinions(**thoughts)
 
-    def student(self, rows: Labels, taught: tuple[Opinions, Opinions], name: str) -> RobertaForSequenceClassification:
-        """Fine-tune the model that is shipped on some rows of kote_val, or load what an earlier run kept."""
+    def _ask_kernel(self, rows: Labels) -> Opinions:
+        sources, kote, translated = self.sources, self.kote.take(rows), self.sources.translated
+        comments = sources.in_the_manner_of(rows)
+        learned = np.zeros(len(comments), bool)
+        learned[np.random.default_rng(self.seed).permutation(len(comments))[:KERNEL_COMMENTS]] = True
+        inside, outside = sources.comments.take(comments[learned]), sources.comments.take(comments[~learned])
+        states = (
+            np.concatenate([self.states.kote[rows], self.states.comments[comments[learned]]]),
+            np.concatenate([self.states.comments[comments[~learned]], self.states.translated]),
+        )
+        known, unknown = describe([*kote.texts, *inside.texts], [*outside.texts, *translated.texts], states)
+        annotators = sources.annotators(rows)
+        read = annotators.answer(sources.kote_marks[rows])
+        labelled = kote.six.sum(axis=1, keepdims=True) > 0
+        targets = np.where(labelled, KERNEL_LABELS * kote.six + (1 - KERNEL_LABELS) * read, read).astype(np.float32)
+        noise = np.repeat(np.array([1.0, KERNEL_NOISE], np.float32), [len(rows), len(inside.texts)])
+        answers = teach(
+            known,
+            np.concatenate([targets, annotators.answer(inside.marks)]),
+            noise,
+            targets.mean(axis=0),
+            unknown,
+        )
+        own, other = sharpened(answers, kote.single, kote.six[kote.single].argmax(axis=1))
+        written = np.empty((len(comments), len(LABELS)), np.float32)
+        written[learned], written[~learned] = own[len(rows) :], other[: len(outside.texts)]
+        return Opinions(own[: len(rows)], other[len(outside.texts) :], written)
+
+    def student(self, name: str) -> RobertaForSequenceClassification:
+        """Fine-tuned, or as an earlier command kept it, its matrices as they are stored; in evaluation mode."""
         kept = self.work / f"{name}-{self.seed}.pt"
-        if kept.exists():
-            config = copy.deepcopy(self.encoder.config)
-            config.num_labels = len(LABELS)
-            model = RobertaForSequenceClassification(config)
-            model.load_state_dict(torch.load(kept, weights_only=True, map_location=DEVICE))
-            nn.Module.to(model, DEVICE)
-            model.train(mode=False)
-            return model
-        began_s = time.monotonic()
-        lessons = make_lessons(self.kote.take(rows), self.translated, self.sources.diary, *taught, self.recipe)
-        model = fine_tune(self.encoder, lessons, self.tokenizer, self.recipe, self.seed, name).classifier
-        model = self.sources.widen(model, self.tokenizer, self.seed, f"{name}, written sentences")
-        torch.save(model.state_dict(), kept)
-        self._keep_time(kept.stem, began_s)
+        if not kept.exists():
+            began_s = time.monotonic()
+            lessons = make_lessons(self.sources, self.rows(name)[0], self.kernel(name), self.states.scaled())
+            running = self.work / f"{name}-{self.seed}-running.pt"
+            trained = fine_tune(self.encoder, lessons, self.tokenizer, self.seed, running).classifier.state_dict()
+            torch.save(
+                {name: rounded(value) if is_packed(name, value) else value for name, value in trained.items()}, kept
+            )
+            self._keep_time(name, began_s)
+        config = copy.deepcopy(self.encoder.config)
+        config.num_labels = len(LABELS)
+        model = RobertaForSequenceClassification(config)
+        model.load_state_dict(torch.load(kept, weights_only=True, map_location=DEVICE))
+        nn.Module.to(model, DEVICE)
+        model.train(mode=False)
         return model
 
-    def train(self) -> tuple[RobertaForSequenceClassification, Scores, Labels]:
-        """Train everything.
-
-        Of GoEmotions, students hear both teachers; of KOTE, the tutor only where it had not read the labels.
-
-        Returns:
-            The model that is shipped; logits and labels of kote_val's rows with one label, each from a student that
-            was not trained on it.
-        """
-        n_kote = len(self.kote.texts)
-        several = self.kote.six.max(axis=1) < 1.0
-        logits = np.zeros((n_kote, len(LABELS)))
-        fair: list[Floats] = [np.zeros_like(self.kote.targets), np.zeros_like(self.kote.six)]
-        elsewhere: list[list[Floats]] = [[], []]
-        for part in range(SELECTION_PARTS):
-            unseen, model, thoughts = self.train_part(part)
-            for place, thought in enumerate(thoughts):
-                fair[place][unseen] = thought[unseen]
-                elsewhere[place].append(thought[n_kote:])
-            logits[unseen] = classify(model, self.tokenizer, [self.kote.texts[row] for row in unseen])
-        everything = np.arange(n_kote)
-        both = [
-            (mean([own, fair[place]]), mean([other, mean(elsewhere[place])]))
-            for place, (own, other) in enumerate(self.teach(everything, "taught-all"))
-        ]
-        model = self.student(everything, (both[0], both[1]), "all")
-        return model, logits[~several], self.kote.six[~several].argmax(axis=1)
-
-    def train_part(self, part: int) -> tuple[Labels, RobertaForSequenceClassification, tuple[Floats, Floats]]:
-        """All that has not read one part of kote_val.
-
-        Returns:
-            The rows of the part, the student, and what the tutor thinks of all texts.
-        """
-        several = self.kote.six.max(axis=1) < 1.0
-        strata = np.where(several, len(LABELS), self.kote.six.argmax(axis=1))
-        parts = StratifiedKFold(SELECTION_PARTS, shuffle=True, random_state=self.seed).split(strata, strata)
-        known, unseen = list(parts)[part]
-        taught = self.teach(known, f"taught-without-{part}")
-        thoughts = self.tutor(known, taught, f"tutor-without-{part}")
-        here = len(self.kote.texts)
-        both = [(own, mean([other, t[here:]])) for (own, other), t in zip(taught, thoughts, strict=True)]
-        return unseen, self.student(known, (both[0], both[1]), f"without-{part}"), thoughts
+    def unseen_logits(self) -> tuple[Scores, Labels]:
+        """Logits and labels of the rows with one label that the student apart has not read."""
+        unseen = self.kote.take(self.rows(APART)[1])
+        unseen = unseen.take(unseen.single)
+        return classify(self.student(APART), self.tokenizer, unseen.texts), unseen.six.argmax(axis=1)
 
     def minutes(self) -> dict[str, float]:
         """Minutes that each stage took, over all runs that shared this work folder."""
@@ -194,22 +163,13 @@ class Trainer:
         return {stage.removesuffix(f"-{self.seed}"): round(seconds / 60, 1) for stage, seconds in spent.items()}
 
 
-def mean(opinions: Sequence[Floats]) -> Floats:
-    """Of several teachers."""
-    together: Floats = np.mean(opinions, axis=0, dtype=np.float32)
-    return together
-
-
 def save(model: RobertaForSequenceClassification, tokenizer: Tokenizer, out: Path) -> None:
-    """Write a folder that `from_pretrained` reads.
-
-    Matrices are stored in eight bits (float8, 3 of them for the mantissa); they are loaded as the config says: float32.
-    """
+    """Write a folder that the text engine reads."""
     model.config.id2label = dict(enumerate(LABELS))
     model.config.label2id = {label: index for index, label in enumerate(LABELS)}
     model.config.problem_type = "single_label_classification"
-    state = {name: tensor.to(STORED) if tensor.ndim == 2 else tensor for name, tensor in model.state_dict().items()}
-    model.save_pretrained(out, state_dict=state)
+    model.config.save_pretrained(out)
+    save_packed(model.state_dict(), out)
     save_tokenizer(tokenizer, out)
 
 
@@ -217,36 +177,28 @@ def main() -> None:
     """Train, write the model, measure it."""
     arguments = parse_arguments()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     sources = Sources(arguments.data, arguments.seed)
-    figures: dict[str, Any] = {}
-    if arguments.init is None:
-        trainer = Trainer(sources, arguments.work, arguments.seed)
-        if arguments.only == "start":
-            return
-        if arguments.only:
-            trainer.train_part(int(arguments.only))
-            return
-        model, logits, labels = trainer.train()
-        model.cpu()
-        bias, temperature = choose_bias(logits, labels)
-        head = model.classifier.out_proj
-        with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither
-            head.bias.add_(torch.from_numpy(bias).float()).div_(temperature)
-            head.weight.div_(temperature)
-        figures = {
-            "temperature": temperature,
-            "bias": bias.tolist(),
-            "kote_val": measure(softmax((logits + bias) / temperature), labels, arguments.seed),
-            "minutes": trainer.minutes(),
-        }
-        tokenizer = trainer.tokenizer
-    else:
-        model = AutoModelForSequenceClassification.from_pretrained(arguments.init, dtype=torch.float32)
-        tokenizer = Tokenizer.from_file(str(arguments.init / "tokenizer.json"))
-        model = sources.widen(model.eval(), tokenizer, arguments.seed, "written sentences")
-    save(model, tokenizer, arguments.out)
-    figures |= figures_of(arguments.out, sources, arguments.data, arguments.seed)
+    trainer = Trainer(sources, arguments.work, arguments.seed)
+    if arguments.only:
+        if arguments.only in (APART, WHOLE):
+            trainer.student(arguments.only)
+        return
+    logits, labels = trainer.unseen_logits()
+    bias, temperature = choose_bias(logits, labels)
+    model = trainer.student(WHOLE).cpu()
+    head = model.classifier.out_proj
+    with torch.no_grad():  # folded into the last layer, so that inference needs to know of neither
+        head.bias.add_(torch.from_numpy(bias).float()).div_(temperature)
+        head.weight.div_(temperature)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    save(model, trainer.tokenizer, arguments.out)
+    figures: dict[str, Any] = {
+        "temperature": temperature,
+        "bias": bias.tolist(),
+        "kote_val": measure(softmax((logits + bias) / temperature), labels, arguments.seed),
+        "minutes": trainer.minutes(),
+        **figures_of(arguments.out, sources, arguments.data, arguments.seed),
+    }
     (arguments.out / "metrics.json").write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
     print(json.dumps(figures, indent=1, ensure_ascii=False))
 

@@ -59,11 +59,13 @@ class Comments:
     """Comments and what is known about each.
 
     Attributes:
+        ids: each one's own in its data set.
         texts: NFC.
         targets: float32, shape (n, n_own_labels): 1 where the data set's own label is given.
         six: float32, shape (n, 6): the groups that the labels point at, summing to 1, or all 0.
     """
 
+    ids: list[str]
     texts: list[str]
     targets: Floats
     six: Floats
@@ -75,20 +77,22 @@ class Comments:
 
     def take(self, rows: NDArray[np.int64]) -> "Comments":
         """The given rows only, in the given order."""
-        return Comments([self.texts[row] for row in rows], self.targets[rows], self.six[rows])
+        ids, texts = ([one[row] for row in rows] for one in (self.ids, self.texts))
+        return Comments(ids, texts, self.targets[rows], self.six[rows])
 
 
-def to_comments(lines: list[tuple[str, str]], names: tuple[str, ...], table: dict[str, str]) -> Comments:
-    """Turn (text, comma-separated label numbers) into targets."""
+def to_comments(lines: list[tuple[str, str, str]], names: tuple[str, ...], table: dict[str, str]) -> Comments:
+    """Turn (id, text, comma-separated label numbers) into targets."""
     targets = np.zeros((len(lines), len(names)), dtype=np.float32)
-    for row, (_, numbers) in enumerate(lines):
+    for row, (_, _, numbers) in enumerate(lines):
         targets[row, [int(number) for number in numbers.split(",") if number]] = 1.0
     groups = np.zeros((len(names), len(LABELS)), dtype=np.float32)
     for name, label in table.items():
         groups[names.index(name), LABELS.index(label)] = 1.0
     six = ((targets @ groups) > 0).astype(np.float32)
     six /= np.maximum(six.sum(axis=1, keepdims=True), 1.0)
-    return Comments([unicodedata.normalize("NFC", text) for text, _ in lines], targets, six)
+    texts = [unicodedata.normalize("NFC", text) for _, text, _ in lines]
+    return Comments([name for name, _, _ in lines], texts, targets, six)
 
 
 def read_lines(path: Path) -> list[list[str]]:
@@ -98,16 +102,19 @@ def read_lines(path: Path) -> list[list[str]]:
 
 def read_kote(path: Path) -> Comments:
     """Read `id, text, numbers` lines of KOTE."""
-    return to_comments([(line[1], line[2]) for line in read_lines(path)], KOTE_LABELS, KOTE_TO_SIX)
+    return to_comments([(line[0], line[1], line[2]) for line in read_lines(path)], KOTE_LABELS, KOTE_TO_SIX)
 
 
 def read_goemotions(folder: Path) -> Comments:
-    """Read all three parts of GoEmotions-Korean; the test set of this model is KOTE's."""
+    """Read all three parts of GoEmotions-Korean; the test set of this model is KOTE's.
+
+    They have no ids: a comment's is its part and its row there, from 0, as in `dev-17`.
+    """
     names = tuple((folder / "goemotions_labels.txt").read_text(encoding="utf-8").split())
     lines = [
-        (line[0], line[1])
+        (f"{part}-{row}", line[0], line[1])
         for part in ("train", "dev", "test")
-        for line in read_lines(folder / f"goemotions_ko_{part}.tsv")
+        for row, line in enumerate(read_lines(folder / f"goemotions_ko_{part}.tsv"))
     ]
     return to_comments(lines, names, GOEMOTIONS_TO_SIX)
 

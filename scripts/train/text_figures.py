@@ -4,46 +4,42 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from sklearn.model_selection import StratifiedKFold
 from text_check import CHECKS
 from text_data import LABELS, Comments, read_kote
 from text_measure import Scores, gain_interval, measure, tfidf_probabilities
+from text_readings import Annotators
 from text_sources import Sources
-from text_vocabulary import MAX_TOKENS
 from text_written import written_sentences
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from maeum.engines.text import TextEngine
+from maeum.stages import Failure
 
 
 def predict(folder: Path, texts: list[str]) -> Scores:
-    """Probabilities from the finished folder, shape (n, 6), computed the way the service does."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    probabilities = []
-    with torch.inference_mode():
-        for first in range(0, len(texts), 32):
-            batch = tokenizer(
-                texts[first : first + 32], truncation=True, max_length=MAX_TOKENS, padding=True, return_tensors="pt"
-            )
-            inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
-            probabilities.append(torch.softmax(model(**inputs).logits, dim=1).double().numpy())
-    return np.concatenate(probabilities)
+    """Probabilities from the finished folder, shape (n, 6), by the service's own engine."""
+    return np.array([row for row in TextEngine(folder).classify(texts) if not isinstance(row, Failure)])
 
 
 def figures_of(folder: Path, sources: Sources, data: Path, seed: int) -> dict[str, Any]:
     """Figures on kote_test's rows with one label, on written and on plain sentences.
 
-    Beside it TF-IDF with logistic regression on the comments, and on the templated and written sentences as well.
+    Beside it TF-IDF with logistic regression on the comments, and on all that was written for this model as well: each
+    written comment as the label with the highest mark.
     """
     unseen = single(read_kote(data / "text" / "kote_test.tsv"))
     labels = unseen.six.argmax(axis=1)
     known, foreign = single(sources.kote), single(sources.goemotions)
     texts, their_labels = sources.clear
+    written = sources.comments
     comments = [*known.texts, *foreign.texts]
     comment_labels = np.concatenate([known.six.argmax(axis=1), foreign.six.argmax(axis=1)])
     plain = {
         "tfidf": tfidf_probabilities(comments, comment_labels, unseen.texts),
-        "tfidf_clear_too": tfidf_probabilities(
-            [*comments, *texts], np.concatenate([comment_labels, their_labels]), unseen.texts
+        "tfidf_written_too": tfidf_probabilities(
+            [*comments, *texts, *written.texts],
+            np.concatenate([comment_labels, their_labels, written.marks.argmax(axis=1)]),
+            unseen.texts,
         ),
     }
     ours = predict(folder, unseen.texts)
@@ -61,9 +57,20 @@ def figures_of(folder: Path, sources: Sources, data: Path, seed: int) -> dict[st
             name: gain_interval(labels, ours.argmax(axis=1), theirs.argmax(axis=1), seed)
             for name, theirs in plain.items()
         },
+        "marks": on_marks(sources, seed),
         "written": {kind: on_written(folder, kind, seed) for kind in ("comment", "diary")},
         "plain_sentences": {"right": len(sentences) - len(wrong), "of": len(sentences), "wrong": wrong},
     }
+
+
+def on_marks(sources: Sources, seed: int) -> dict[str, Any]:
+    """How well the language model's marks tell the labels of kote_val's rows with one, each by those of other rows."""
+    single = sources.kote.single
+    marks, labels = sources.kote_marks[single], sources.kote.six[single].argmax(axis=1)
+    probabilities = np.zeros((len(single), len(LABELS)))
+    for known, unseen in StratifiedKFold(10, shuffle=True, random_state=seed).split(marks, labels):
+        probabilities[unseen] = Annotators(marks[known], labels[known]).answer(marks[unseen])
+    return measure(probabilities, labels, seed)
 
 
 def on_written(folder: Path, kind: str, seed: int) -> dict[str, Any]:

@@ -1,16 +1,16 @@
-"""Fine-tuning: the six labels, 44 + 28 beside them, and what teachers say of each text."""
+"""Fine-tuning: the six labels, and beside them the 44 + 28 of both data sets and what all of E5 says of each text."""
 
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from precision import DEVICE, autocast
-from text_data import LABELS, Comments, Floats
+from text_data import LABELS
+from text_lessons import Lessons
 from text_vocabulary import PAD, batches, encode, heard
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -18,153 +18,42 @@ from torch.nn import functional
 from tqdm import tqdm
 from transformers import RobertaForSequenceClassification, RobertaModel
 
-BATCH_TOKENS = 1_500
-GOEMOTIONS_PER_EPOCH = 6_000
-UNCERTAIN = 0.3
-"""Weight, in the loss over the six, of a comment that points at several of them or at none."""
-TRANSLATED = 0.3
-"""Weight of a GoEmotions comment there: its labels only resemble ours."""
-TAUGHT = 0.5
-"""Weight, in the loss over KOTE's labels, of a GoEmotions comment: only the teacher has an opinion there."""
-DIARY = 0.5
-"""Weight of a templated diary sentence there: there are few templates."""
+EPOCHS, LEARNING_RATE = 2, 1.5e-4
+"""The learning rate is the peak of that of the pre-trained layers."""
 HEADS_FASTER = 5.0
-"""The learning rate of new layers, as a multiple of that of pre-trained ones."""
-
+"""The learning rate of new layers, as a multiple of that."""
+DROPOUT = 0.1
+"""Before and after the classifier's hidden layer."""
+BATCH_TOKENS = 1_500
+AS_HEARD = 0.3
+"""Of the texts, as speech-to-text would write them."""
+LEFT_OUT = 0.15
+"""Of each text's tokens, at random."""
+SAY = 0.5
+"""Weight of E5's states in the loss."""
 
 Plan = list[tuple[NDArray[np.int64], Tensor]]
-"""Batches: rows, and the ids of their texts, shape (batch, length)."""
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recipe:
-    """How a network is fine-tuned.
-
-    Attributes:
-        epochs: passes.
-        learning_rate: peak.
-        teacher_share: of the teacher's opinions in KOTE's 44 targets.
-        answer_share: of its answers in KOTE's six targets.
-        foreign_answer_share: the same of GoEmotions.
-        dropout: before and after the classifier's hidden layer.
-    """
-
-    epochs: int = 5
-    learning_rate: float = 2.5e-4
-    teacher_share: float = 0.5
-    answer_share: float = 0.5
-    foreign_answer_share: float = 0.5
-    dropout: float = 0.1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Lessons:
-    """Texts with what is to be learned from each; unknown targets have no weight.
-
-    Attributes:
-        texts: n of them.
-        kote: float32, shape (n, 44).
-        goemotions: float32, shape (n, 28).
-        six: float32, shape (n, 6).
-        weights: float32, shape (n, 3), of the three targets.
-    """
-
-    texts: list[str]
-    kote: Floats
-    goemotions: Floats
-    six: Floats
-    weights: Floats
-
-
-def make_lessons(
-    kote: Comments,
-    goemotions: Comments,
-    diary: tuple[list[str], list[int]],
-    opinions: tuple[Floats, Floats],
-    answers: tuple[Floats, Floats],
-    recipe: Recipe,
-) -> Lessons:
-    """Put the sources together.
-
-    Args:
-        kote: training rows.
-        goemotions: all or some of it.
-        diary: templated sentences and the index of each one's label.
-        opinions: the teacher's about KOTE's 44 labels, on `kote` and on `goemotions`.
-        answers: the teacher's about the six, likewise.
-        recipe: says how much the teacher counts beside the labels.
-
-    Returns:
-        KOTE's rows, then GoEmotions', then the diary's.
-    """
-    sizes = (len(kote.texts), len(goemotions.texts), len(diary[0]))
-    own, foreign = kote.targets.shape[1], goemotions.targets.shape[1]
-    share = recipe.teacher_share
-    return Lessons(
-        texts=[*kote.texts, *goemotions.texts, *diary[0]],
-        kote=np.concatenate(
-            [(1 - share) * kote.targets + share * opinions[0], opinions[1], np.zeros((sizes[2], own), np.float32)]
-        ),
-        goemotions=np.concatenate(
-            [np.zeros((sizes[0], foreign), np.float32), goemotions.targets, np.zeros((sizes[2], foreign), np.float32)]
-        ),
-        six=np.concatenate(
-            [
-                mix(kote.six, kote.six.sum(axis=1) > 0, answers[0], recipe.answer_share),
-                mix(goemotions.six, goemotions.six.max(axis=1) == 1.0, answers[1], recipe.foreign_answer_share),
-                np.eye(len(LABELS), dtype=np.float32)[diary[1]],
-            ]
-        ),
-        weights=np.concatenate(
-            [
-                np.stack([np.ones(sizes[0]), np.zeros(sizes[0]), weigh(kote.six)], axis=1),
-                np.tile([TAUGHT, 1.0, TRANSLATED], (sizes[1], 1)),
-                np.tile([0.0, 0.0, DIARY], (sizes[2], 1)),
-            ]
-        ).astype(np.float32),
-    )
-
-
-def mix(six: Floats, known: NDArray[np.bool_], answers: Floats, share: float) -> Floats:
-    """Labels with a share of the teacher's answers, and these alone where there is no label."""
-    mixed: Floats = np.where(known[:, None], (1 - share) * six + share * answers, answers).astype(np.float32)
-    return mixed
-
-
-def weigh(six: Floats) -> Floats:
-    """1 for rows of one group, less for those of several or none; shape (n,)."""
-    return np.where(six.max(axis=1) == 1.0, np.float32(1.0), np.float32(UNCERTAIN))
+"""Batches: rows of the lessons, and the ids of their texts, shape (batch, length)."""
 
 
 class Student(nn.Module):
-    """A classifier, and two heads on its last hidden layer that are thrown away.
+    """A classifier, and three heads that are thrown away: two on its last hidden layer, one on its encoder's state.
 
     Args:
         encoder: pre-trained; copied.
-        n_kote: labels of the first of the two heads.
-        n_goemotions: labels of the second.
-        dropout: before and after the hidden layer.
-        read: the encoder's states of texts, pooled to shape (batch, width).
+        lessons: what it is to learn.
     """
 
-    def __init__(
-        self,
-        encoder: RobertaModel,
-        n_kote: int,
-        n_goemotions: int,
-        dropout: float,
-        read: Callable[[RobertaModel, Tensor], Tensor],
-    ) -> None:
+    def __init__(self, encoder: RobertaModel, lessons: Lessons) -> None:
         super().__init__()
-        self._read = read
         config = copy.deepcopy(encoder.config)
         config.num_labels = len(LABELS)
-        config.classifier_dropout = dropout
+        config.classifier_dropout = DROPOUT
         self.classifier = RobertaForSequenceClassification(config)
         self.classifier.roberta = copy.deepcopy(encoder)
-        self.kote = nn.Linear(config.hidden_size, n_kote)
-        self.goemotions = nn.Linear(config.hidden_size, n_goemotions)
+        self.kote = nn.Linear(config.hidden_size, lessons.kote.shape[1])
+        self.goemotions = nn.Linear(config.hidden_size, lessons.goemotions.shape[1])
+        self.say = nn.Linear(config.hidden_size, lessons.states.shape[1])
 
     def whiten(self, ids: list[Tensor]) -> None:
         """Start the hidden layer so that it sees how texts differ: what all states share is fifty times as large.
@@ -173,17 +62,18 @@ class Student(nn.Module):
             ids: batches of texts.
         """
         with torch.no_grad():
-            states = torch.cat([self._read(self.classifier.roberta, batch) for batch in ids])
+            states = torch.cat([first_states(self.classifier.roberta, batch) for batch in ids])
             dense = self.classifier.classifier.dense
             weight = torch.randn_like(dense.weight) * 0.7 / math.sqrt(dense.in_features) / states.std(dim=0)
             dense.weight.copy_(weight)
             dense.bias.copy_(-weight @ states.mean(dim=0))
 
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of the six, of KOTE's 44 and of GoEmotions' 28 labels, each shape (batch, n)."""
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits of the six, of KOTE's 44 and of GoEmotions' 28 labels, and E5's states, each shape (batch, n)."""
         head = self.classifier.classifier
-        pooled = torch.tanh(head.dense(head.dropout(self._read(self.classifier.roberta, ids))))
-        return head.out_proj(head.dropout(pooled)), self.kote(pooled), self.goemotions(pooled)
+        state = first_states(self.classifier.roberta, ids)
+        pooled = torch.tanh(head.dense(head.dropout(state)))
+        return head.out_proj(head.dropout(pooled)), self.kote(pooled), self.goemotions(pooled), self.say(state)
 
 
 def first_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
@@ -192,45 +82,119 @@ def first_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
     return states
 
 
-def mean_states(encoder: RobertaModel, ids: Tensor) -> Tensor:
-    """The mean over each text's tokens of the last layer's states, as E5 was trained to be read, (batch, width)."""
-    known = (ids != PAD).long()
-    share = (known / known.sum(dim=1, keepdim=True))[..., None]
-    states: Tensor = (encoder(ids, attention_mask=known).last_hidden_state * share).sum(dim=1)
-    return states
-
-
 def fine_tune(
     encoder: RobertaModel,
     lessons: Lessons,
     tokenizer: Tokenizer,
-    recipe: Recipe,
     seed: int,
-    name: str,
-    read: Callable[[RobertaModel, Tensor], Tensor] = first_states,
+    kept: Path,
+    pace: tuple[int, float] = (EPOCHS, LEARNING_RATE),
 ) -> Student:
-    """Train a student; every epoch reads all of KOTE and the diary, and another part of GoEmotions.
+    """Train a student.
 
     Args:
         encoder: where to start from; is not changed.
         lessons: from `make_lessons`.
         tokenizer: as trained.
-        recipe: how.
-        seed: of the heads and of the order.
-        name: for the progress bar.
-        read: how the encoder's states are pooled; only the first token's can be shipped, as RoBERTa's.
+        seed: of the new layers, the order and the dropout.
+        kept: file of the state after the last whole epoch; its name is that of the progress bar.
+        pace: epochs, and the peak of the learning rate.
 
     Returns:
         The running average of the weights, in evaluation mode.
     """
     torch.manual_seed(seed)
-    student = Student(encoder, lessons.kote.shape[1], lessons.goemotions.shape[1], recipe.dropout, read).to(DEVICE)
-    rng = np.random.default_rng(seed)
-    student.whiten([batch for _, batch in batches(encode(tokenizer, lessons.texts[:1_500]), 4_000, rng)])
-    known = (lessons.kote, lessons.goemotions, lessons.six, lessons.weights)
-    kote, goemotions, six, weights = (torch.from_numpy(one).to(DEVICE) for one in known)
-    translated = np.flatnonzero(lessons.weights[:, 1] > 0)
-    others = np.flatnonzero(lessons.weights[:, 1] == 0)
+    student = Student(encoder, lessons).to(DEVICE)
+    ids = encode(tokenizer, lessons.texts[:1_500])
+    student.whiten([batch for _, batch in batches(ids, 4_000, np.random.default_rng(seed))])
+    return descend(student, lambda rng: draw(lessons, tokenizer, rng), loss_of(student, lessons), pace, seed, kept)
+
+
+def descend(
+    student: Student,
+    plan: Callable[[np.random.Generator], Plan],
+    loss: Callable[[NDArray[np.int64], Tensor], Tensor],
+    pace: tuple[int, float],
+    seed: int,
+    kept: Path,
+) -> Student:
+    """Gradient descent: a short rise and a long fall of the learning rate.
+
+    Args:
+        student: is changed.
+        plan: gives the batches of an epoch.
+        loss: of a batch.
+        pace: epochs, and the peak of the learning rate.
+        seed: of the order and the dropout.
+        kept: file of the state after the last whole epoch.
+
+    Returns:
+        The running average of the weights, in evaluation mode.
+    """
+    epochs, peak = pace
+    average = copy.deepcopy(student).eval()
+    means: list[Tensor] = list(average.parameters())
+    values: list[Tensor] = list(student.parameters())
+    body = list(student.classifier.roberta.parameters())
+    heads = [value for name, value in student.named_parameters() if not name.startswith("classifier.roberta.")]
+    rates = [{"params": group, "faster": faster} for group, faster in ((body, 1.0), (heads, HEADS_FASTER))]
+    optimizer = torch.optim.AdamW(rates, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+    done = taken = 0
+    if kept.exists():
+        state = torch.load(kept, weights_only=True, map_location=DEVICE)
+        student.load_state_dict(state["parts"][0])
+        average.load_state_dict(state["parts"][1])
+        optimizer.load_state_dict(state["parts"][2])
+        done, taken = state["epochs"], state["steps"]
+    for epoch in range(done, epochs):
+        torch.manual_seed(seed + 1 + epoch)
+        batches_of_epoch = plan(np.random.default_rng([seed, 1, epoch]))
+        bar = tqdm(batches_of_epoch, desc=f"{kept.stem} {epoch + 1}/{epochs}", unit="batch", mininterval=5)
+        student.train()
+        total = 0.0
+        for step, (rows, batch) in enumerate(bar):
+            progress = (epoch + step / len(batches_of_epoch)) / epochs
+            rate = peak * min(1.0, progress * epochs * 4) * (0.52 + 0.48 * math.cos(math.pi * progress))
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["faster"]
+            optimizer.zero_grad()
+            error = loss(rows, batch)
+            error.backward()
+            nn.utils.clip_grad_norm_(values, 1.0)
+            optimizer.step()
+            total += error.item()
+            bar.set_postfix(loss=f"{total / (step + 1):.3f}", refresh=False)
+            taken += 1
+            decay = min(0.99, taken / (taken + 10))
+            with torch.no_grad():
+                torch._foreach_lerp_(means, values, 1 - decay)
+        parts = [part.state_dict() for part in (student, average, optimizer)]
+        state = {"parts": parts, "epochs": epoch + 1, "steps": taken}
+        torch.save(state, kept.with_suffix(".tmp"))
+        kept.with_suffix(".tmp").replace(kept)
+    return average
+
+
+def draw(lessons: Lessons, tokenizer: Tokenizer, rng: np.random.Generator) -> Plan:
+    """The batches of an epoch."""
+    whole, part = np.divmod(lessons.often, 1)
+    chosen = np.repeat(np.arange(len(lessons.texts)), (whole + (rng.random(len(part)) < part)).astype(np.int64))
+    ids = encode(tokenizer, heard([lessons.texts[row] for row in chosen], AS_HEARD, rng))
+    ids = [leave_out(one, LEFT_OUT, rng) for one in ids]
+    return [(chosen[rows], batch) for rows, batch in batches(ids, BATCH_TOKENS, rng)]
+
+
+def leave_out(ids: list[int], share: float, rng: np.random.Generator) -> list[int]:
+    """A text's token ids without a share of them; both ends stay, and if nothing else would, everything."""
+    stay = rng.random(len(ids)) >= share
+    stay[[0, -1]] = True
+    return [one for one, stays in zip(ids, stay, strict=True) if stays] if stay.sum() > 2 else ids
+
+
+def loss_of(student: Student, lessons: Lessons) -> Callable[[NDArray[np.int64], Tensor], Tensor]:
+    """The loss of a batch, from the rows in the lessons and the ids of their texts."""
+    known = (lessons.six, lessons.kote, lessons.goemotions, lessons.states, lessons.weights)
+    six, kote, goemotions, states, weights = (torch.from_numpy(one).to(DEVICE) for one in known)
 
     def loss(rows: NDArray[np.int64], ids: Tensor) -> Tensor:
         with autocast(DEVICE):
@@ -239,90 +203,11 @@ def fine_tune(
             functional.cross_entropy(scores[0].float(), six[rows], reduction="none"),
             20 * bce(scores[1], kote[rows]),
             10 * bce(scores[2], goemotions[rows]),
+            SAY * functional.mse_loss(scores[3].float(), states[rows].float(), reduction="none").mean(dim=1),
         )
-        shares = (weights[rows, 2], weights[rows, 0], weights[rows, 1])
-        return torch.stack([(a * w).sum() for a, w in zip(losses, shares, strict=True)]).sum() / len(rows)
+        return (torch.stack(losses, dim=1) * weights[rows]).sum() / len(rows)
 
-    def plan() -> Plan:
-        chosen = np.concatenate([others, rng.permutation(translated)[:GOEMOTIONS_PER_EPOCH]])
-        return drawn(lessons.texts, chosen, tokenizer, rng)
-
-    body = list(student.classifier.roberta.parameters())
-    heads = [p for name, p in student.named_parameters() if not name.startswith("classifier.roberta.")]
-    return descend(student, (body, heads), plan, loss, recipe.epochs, recipe.learning_rate, name)
-
-
-def drawn(texts: list[str], chosen: NDArray[np.int64], tokenizer: Tokenizer, rng: np.random.Generator) -> Plan:
-    """Batches of some texts, a part of them as they would be heard: rows of `texts`, and ids."""
-    ids = encode(tokenizer, heard([texts[row] for row in chosen], 0.3, rng))
-    return [(chosen[rows], batch) for rows, batch in batches(ids, BATCH_TOKENS, rng)]
-
-
-def descend(
-    network: Network,
-    groups: tuple[list[nn.Parameter], list[nn.Parameter]],
-    plan: Callable[[], Plan],
-    loss: Callable[[NDArray[np.int64], Tensor], Tensor],
-    epochs: int,
-    learning_rate: float,
-    name: str,
-) -> Network:
-    """Gradient descent with a short rise and a long fall of the learning rate.
-
-    Args:
-        network: is changed.
-        groups: its pre-trained parameters, and those that learn `HEADS_FASTER`.
-        plan: gives the batches of an epoch.
-        loss: of a batch.
-        epochs: passes.
-        learning_rate: peak.
-        name: for the progress bar.
-
-    Returns:
-        The running average of the network's weights, in evaluation mode.
-    """
-    average = copy.deepcopy(network).eval()
-    means: list[Tensor] = list(average.parameters())
-    values: list[Tensor] = list(network.parameters())
-    optimizer = torch.optim.AdamW([{"params": g} for g in groups], weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    bar = tqdm(range(epochs), desc=name, unit="epoch")
-    step = 0
-    for epoch in bar:
-        batches_of_epoch = plan()
-        network.train()
-        for place, (rows, ids) in enumerate(batches_of_epoch):
-            progress = (epoch + place / len(batches_of_epoch)) / epochs
-            warm = min(1.0, progress * epochs * 4)
-            rate = learning_rate * warm * (0.52 + 0.48 * math.cos(math.pi * progress))
-            for group, faster in zip(optimizer.param_groups, (1.0, HEADS_FASTER), strict=True):
-                group["lr"] = rate * faster
-            error = loss(rows, ids)
-            optimizer.zero_grad()
-            error.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimizer.step()
-            step += 1
-            decay = min(0.99, step / (step + 10))
-            with torch.no_grad():
-                torch._foreach_lerp_(means, values, 1 - decay)
-        bar.set_postfix(loss=f"{error.item():.3f}")
-    return average
-
-
-def ask(student: Student, tokenizer: Tokenizer, texts: list[str]) -> tuple[Floats, Floats]:
-    """What a student thinks of texts.
-
-    Returns:
-        Probabilities of KOTE's labels, float32, shape (n, 44), and of the six, shape (n, 6).
-    """
-    kote = np.zeros((len(texts), student.kote.out_features), np.float32)
-    six = np.zeros((len(texts), len(LABELS)), np.float32)
-    with torch.inference_mode(), autocast(DEVICE):
-        for rows, batch in batches(encode(tokenizer, texts), 4_000, np.random.default_rng(0)):
-            scores = student(batch)
-            kote[rows] = torch.sigmoid(scores[1].float()).cpu().numpy()
-            six[rows] = torch.softmax(scores[0].float(), dim=1).cpu().numpy()
-    return kote, six
+    return loss
 
 
 def bce(scores: Tensor, targets: Tensor) -> Tensor:

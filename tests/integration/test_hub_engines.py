@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from maeum.engines.text import TextEngine
+from maeum.engines.text_packed import is_packed, rounded, save_packed
 from maeum.engines.voice import VoiceEngine
 from maeum.errors import ModelInvalid, StartError, UnknownLabel
 from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection, vote
@@ -116,6 +117,39 @@ class TestTextModels:
     def test_file_that_was_published_cut_in_half(self, tmp_path: Path, name: str) -> None:
         files = files_of(build_text_model(tmp_path / "built"))
         folder = fetched("text", files | {name: files[name][: len(files[name]) // 2]}, tmp_path)
+        assert isinstance(refusal(lambda: TextEngine(folder)), ModelInvalid)
+
+    def test_packed_weights_are_read_and_win(self, tmp_path: Path) -> None:
+        built = build_text_model(tmp_path / "built")
+        state = load_file(built / "model.safetensors")
+        save_packed(state, built)
+        folder = fetched("text", files_of(built), tmp_path)
+        assert (folder / "packed.safetensors").exists()
+        assert not (folder / "model.safetensors").exists()
+        found = np.array([row for row in TextEngine(folder).classify(SENTENCES) if not isinstance(row, Failure)])
+        rounded_state = {name: rounded(value) if is_packed(name, value) else value for name, value in state.items()}
+        assert any(not torch.equal(rounded_state[name], state[name]) for name in state)
+        save_file(rounded_state, built / "model.safetensors", metadata={"format": "pt"})
+        (built / "packed.safetensors").unlink()
+        expected = np.array([row for row in TextEngine(built).classify(SENTENCES) if not isinstance(row, Failure)])
+        assert found == pytest.approx(expected, abs=1e-6)
+
+    @pytest.mark.parametrize("damage", ["cut in half", "codes without scales", "a layer missing"])
+    def test_packed_weights_that_do_not_fit(self, tmp_path: Path, damage: str) -> None:
+        built = build_text_model(tmp_path / "built")
+        state = load_file(built / "model.safetensors")
+        (built / "model.safetensors").unlink()
+        if damage == "a layer missing":
+            state.pop("roberta.encoder.layer.1.output.dense.bias")
+        save_packed(state, built)
+        weights = built / "packed.safetensors"
+        if damage == "cut in half":
+            weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+        if damage == "codes without scales":
+            stored = load_file(weights)
+            stored.pop("roberta.encoder.layer.1.intermediate.dense.weight.scales")
+            save_file(stored, weights)
+        folder = fetched("text", files_of(built), tmp_path)
         assert isinstance(refusal(lambda: TextEngine(folder)), ModelInvalid)
 
     def test_pickle_with_a_payload_is_refused(self, tmp_path: Path) -> None:
