@@ -11,13 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maeum.errors import InvalidConfiguration
 from maeum.fusion import Fusion, Vector, normalise, reasons
+from maeum.settings import ModelKind
 
 _VERSION: Final = 2
 
@@ -39,12 +40,14 @@ class Stacked(_Frozen):
     `coefficients` has one row per label and one column per feature: the words' log-probabilities in the order of the
     calibration's `text_labels`, then the voice's in that of `voice_labels`. Labels that no clip carried are missing.
     `regularisation_c` is scikit-learn's `C`, the inverse strength that did best within the clips; older files lack it.
+    `standardised` tells whether all features were of one scale for it; the coefficients are for features as they are.
     """
 
     labels: tuple[str, ...]
     coefficients: tuple[tuple[float, ...], ...]
     intercepts: tuple[float, ...]
     regularisation_c: float | None = None
+    standardised: bool = False
 
 
 class Quality(_Frozen):
@@ -97,7 +100,7 @@ class Calibration(_Frozen):
 
     version: Literal[2] = _VERSION
     space: Space
-    models: dict[Literal["speech", "text", "voice"], str]
+    models: dict[ModelKind, str]
     projection: str
     voice_pooling: Literal["first", "windows"]
     text_labels: tuple[str, ...]
@@ -114,6 +117,8 @@ class Calibration(_Frozen):
     def _check(self) -> Calibration:
         if self.text_weight + self.voice_weight <= 0:
             raise ValueError("text_weight and voice_weight must not both be 0")
+        if len(self.models) != len(get_args(ModelKind)):
+            raise ValueError("models must name speech, text and voice")
         for name, labels in (("text_labels", self.text_labels), ("voice_labels", self.voice_labels)):
             if len(set(labels)) != len(labels) or not labels:
                 raise ValueError(f"{name} must hold at least one label and none twice")

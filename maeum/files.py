@@ -14,6 +14,11 @@ def private(path: str | os.PathLike[str], flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def as_text(path: str) -> str:
+    """A path as text that UTF-8 can carry: bytes of it that are none are written out."""
+    return os.fsencode(path).decode("utf-8", errors="backslashreplace")
+
+
 @contextmanager
 def replacing(path: Path, opener: Callable[[str, int], int] | None = None) -> Iterator[BinaryIO]:
     """A file that takes another's place once it is written whole: a reader sees the old one or the new one.

@@ -195,7 +195,7 @@ class Fusion:
         ko = _indices("text", self.text_labels, self.projection.ko_labels)
         text_ko = np.zeros((*text.shape[:-1], len(self.projection.ko_labels)))
         text_ko[..., ko] = text
-        return normalise((np.asarray(self.projection.ko_to_en) @ normalise(text_ko).T).T)
+        return normalise(normalise(text_ko) @ np.asarray(self.projection.ko_to_en).T)
 
     def voice_to_english(self, voice: Vector) -> Vector:
         """Bring a vector over the voice model's labels, shape (…, n_voice_labels), to shape (…, n_en_labels)."""
@@ -207,7 +207,7 @@ class Fusion:
     def to_korean(self, english: Vector) -> Vector:
         """Project a vector of shape (…, n_en_labels) to the text model's labels, shape (…, n_text_labels)."""
         ko = _indices("text", self.text_labels, self.projection.ko_labels)
-        fused_ko = normalise((np.asarray(self.projection.en_to_ko) @ english.T).T)
+        fused_ko = normalise(english @ np.asarray(self.projection.en_to_ko).T)
         return normalise(fused_ko[..., ko])
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, get_args
 
 from maeum.errors import ModelInvalid, ModelMissing, StartError
+from maeum.files import as_text
 from maeum.model_store.files import (
     FETCH_HINT,
     LOCK_NAME,
@@ -85,7 +86,7 @@ def resolve(kind: ModelKind, settings: Settings, *, check_hashes: bool = True) -
         folder = ModelFolder(kind, PROJECT_DIR / "models" / "embedded" / kind, f"embedded:{kind}")
         advice = f"restore models/embedded/{kind} from the repository"
     else:
-        folder = ModelFolder(kind, reference, f"folder:{reference.resolve().name}")
+        folder = ModelFolder(kind, reference, f"folder:{as_text(reference.resolve().name)}")
         advice = f"correct {variable_of(kind)}"
     owner = f"the {kind} model {folder.name}"
     if not folder.path.is_dir():

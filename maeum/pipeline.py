@@ -119,19 +119,22 @@ class Pipeline:
 
     def options(
         self,
-        gender: str = "MALE",
-        lang: str = "ko",
+        gender: str | None = None,
+        lang: str | None = None,
         summary: bool = True,
-        voice_pooling: str = "",
-        baseline: str = "",
+        voice_pooling: str | None = None,
+        baseline: str | None = None,
     ) -> Options:
-        """Check what a caller asks for; empty text counts as not given.
+        """Check what a caller asks for; None and empty text count as not given.
 
         Raises:
             InvalidField: gender is neither `MALE` nor `FEMALE`, lang is no language code, voice_pooling neither `first`
                 nor `windows`, or baseline not what `Baseline.parse` reads.
             UnsupportedLanguage: the speech model does not know `lang`.
         """
+        gender, lang, voice_pooling, baseline = (
+            (given or "").strip() for given in (gender, lang, voice_pooling, baseline)
+        )
         language = parse_language(lang)
         if language not in self.languages:
             known = (
@@ -141,11 +144,11 @@ class Pipeline:
                 f"the speech model {self.model_names['speech']} does not transcribe {language!r}; it knows {known}"
             )
         return Options(
-            Gender.parse(gender.strip() or "MALE"),
+            Gender.parse(gender or "MALE"),
             language,
             summary,
-            VoicePooling.parse(voice_pooling) if voice_pooling.strip() else self.voice_pooling,
-            Baseline.parse(baseline) if baseline.strip() else None,
+            VoicePooling.parse(voice_pooling) if voice_pooling else self.voice_pooling,
+            Baseline.parse(baseline) if baseline else None,
         )
 
     async def analyze(self, data: bytes, options: Options, on_decoded: Callable[[], None] = lambda: None) -> Analysis:

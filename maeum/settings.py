@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from maeum.errors import InvalidConfiguration
@@ -29,6 +29,7 @@ PRODUCTION_MODELS: dict[ModelKind, str] = {
 
 _ALMOST = 0.8
 _OF_KUBERNETES = re.compile(r"MAEUM_(SERVICE_(HOST|PORT\w*)|PORT(_\d+_\w+)?)")
+_KEY = re.compile("[!-~]*")
 _NO_SECRET = re.compile("PATH|HOME|LANG|LC_.*|TZ|TMPDIR|LD_LIBRARY_PATH|PYTHON.*|SYSTEMROOT")
 
 
@@ -150,6 +151,14 @@ class Settings(BaseSettings):
     hf_token: SecretStr | None = Field(
         None, validation_alias=AliasChoices("HF_TOKEN"), description="Token for private hub repositories."
     )
+
+    @field_validator("openai_api_key", "hf_token")
+    @classmethod
+    def _check_key(cls, value: SecretStr | None) -> SecretStr | None:
+        key = value.get_secret_value().strip() if value else ""
+        if not _KEY.fullmatch(key):
+            raise ValueError("must be printable ASCII without spaces, as a header can carry it")
+        return SecretStr(key) if key else None
 
     @model_validator(mode="after")
     def _check_weights(self) -> Settings:

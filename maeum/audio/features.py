@@ -92,13 +92,13 @@ class Baseline:
 
     @classmethod
     def parse(cls, text: str) -> Baseline:
-        """Read `{"mean": [13 numbers], "std": [13 numbers]}`, as `to_json` writes it; other keys are ignored.
+        """Read `{"mean": [13 numbers], "std": [13 numbers]}`, as `to_json` writes it; other keys and a BOM are ignored.
 
         Raises:
             InvalidField: it is not that, or a number is out of bounds (code `invalid_baseline`).
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):

@@ -24,9 +24,10 @@ from rich.progress import (
 )
 
 from maeum.cli.cards import print_card
-from maeum.cli.recordings import Results, as_json, find_recordings, name_of
+from maeum.cli.recordings import Results, as_json, find_recordings
 from maeum.cli.terminal import OutputConsole, printable, reconfigure_stdout
 from maeum.errors import InvalidField
+from maeum.files import as_text
 from maeum.local import FILES_IN_FLIGHT, build_local_pipeline, failure_of, for_offline_work, read_upload
 from maeum.schemas import AnalysisBody, ErrorDetail
 from maeum.settings import get_settings
@@ -190,7 +191,7 @@ class _Report:
 
     def write(self, file: str, outcome: AnalysisBody | ErrorDetail) -> bool:
         """Write one file's outcome and tell whether it is an analysis."""
-        name = name_of(file)
+        name = as_text(file)
         answered = isinstance(outcome, AnalysisBody)
         if self.results and isinstance(outcome, AnalysisBody):
             self.results.write(file, outcome)

@@ -12,9 +12,10 @@ from rich.progress import track
 from maeum.audio.decoding import Waveform, decode
 from maeum.audio.features import Baseline, Baselines, Gender
 from maeum.audio.resampling import SAMPLE_RATE_HZ
+from maeum.cli.outputs import check_replaceable, writing
 from maeum.cli.terminal import printable
 from maeum.errors import InvalidField, MaeumError
-from maeum.files import private
+from maeum.files import private, replacing
 from maeum.local import read_upload
 from maeum.models import resolve
 from maeum.settings import get_settings
@@ -34,6 +35,7 @@ def baseline(arguments: argparse.Namespace) -> int:
         InvalidField: the clips give no baseline, or the output file cannot be written.
         StartError: the voice model, whose deviations are the least, is not there.
     """
+    check_replaceable(arguments.out, "a baseline", ["mean", "std"])
     usual = Baselines.load(resolve("voice", get_settings()).path).of(Gender.parse(arguments.gender))
     waveforms = []
     for clip in track(arguments.clips, "measuring", transient=True, disable=not sys.stdout.isatty()):
@@ -47,12 +49,10 @@ def baseline(arguments: argparse.Namespace) -> int:
         measured = Baseline.of_clips(waveforms, usual)
     except ValueError as error:
         raise InvalidField(f"no baseline: {error}", code="invalid_baseline") from None
-    try:
+    with writing(arguments.out):
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        with open(arguments.out, "w", encoding="utf-8", opener=private) as stream:
-            stream.write(measured.to_json() + "\n")
-    except OSError as error:
-        raise InvalidField(f"{arguments.out} cannot be written: {error.strerror}", code="unwritable_output") from None
+        with replacing(arguments.out, private) as stream:
+            stream.write(f"{measured.to_json()}\n".encode())
     print(f"{printable(str(arguments.out))}: the baseline of {len(waveforms)} clips")
     if len(waveforms) < _FEW_CLIPS:
         print(f"maeum: {len(waveforms)} clips say little about how a voice varies; give more", file=sys.stderr)

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from maeum.cli.outputs import check_replaceable, writing
 from maeum.cli.terminal import OutputConsole, printable, reconfigure_stdout
-from maeum.errors import InvalidManifest, StartError
+from maeum.errors import StartError
 from maeum.files import replacing
 from maeum.settings import get_settings
 
@@ -55,7 +55,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     with _progress(len(manifest.clips)) as on_done:
         outcomes = predict(manifest.clips, models, settings, arguments.out / JOURNAL_NAME, on_done)
     evaluation = judge(manifest.path, manifest.clips, outcomes, models, calibration)
-    with _writing(arguments.out):
+    with writing(arguments.out):
         write_report(evaluation, models, arguments.out)
     for note in evaluation.notes:
         print(f"maeum: {note}", file=sys.stderr)
@@ -87,8 +87,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     from maeum.stages import Failure
 
     settings = get_settings()
-    if arguments.out.is_dir():
-        raise InvalidManifest(f"{arguments.out} is a folder: name a file", code="unwritable_output")
+    check_replaceable(arguments.out, "a calibration", ["version", "space", "fusion"])
     models = Models.find(settings)
     manifest = models.read_manifest(arguments.manifest)
     _name_ignored(manifest)
@@ -102,7 +101,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
     for path, failure in failed:
         print(f"{printable(path)}: {failure.message} ({failure.code})", file=sys.stderr)
     calibration = fit(clips, outcomes, models)
-    with _writing(arguments.out), replacing(arguments.out) as stream:
+    with writing(arguments.out), replacing(arguments.out) as stream:
         stream.write(f"{calibration.model_dump_json(indent=2)}\n".encode())
     _print_calibration(calibration)
     print(f"wrote {printable(str(arguments.out))}; MAEUM_CALIBRATION={printable(str(arguments.out))} applies it")
@@ -136,14 +135,6 @@ def _progress(n_clips: int) -> Iterator[Callable[[], None]]:
     with Progress(*columns, *times, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         task = progress.add_task("analysing", total=n_clips)
         yield lambda: progress.advance(task)
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InvalidManifest(f"{path} cannot be written: {error.strerror}", code="unwritable_output") from None
 
 
 def _print_evaluation(evaluation: Evaluation) -> None:
@@ -192,7 +183,8 @@ def _print_calibration(calibration: Calibration) -> None:
         Text(
             f"temperature of text {calibration.text_temperature:.2f}, of voice {calibration.voice_temperature:.2f}; "
             f"weights {calibration.text_weight:.2f} and {calibration.voice_weight:.2f}; "
-            f"stacked regression regularised with C = {stacked.regularisation_c:g}\nchosen: {fit.reason}"
+            f"stacked regression regularised with C = {stacked.regularisation_c:g}"
+            f"{', on standardised features' if stacked.standardised else ''}\nchosen: {fit.reason}"
         )
     )
     for warning in fit.warnings:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from maeum.errors import InvalidField
-from maeum.files import private
+from maeum.files import as_text, private
 from maeum.schemas import AnalysisBody, ErrorDetail
 
 SUFFIXES = frozenset(
@@ -34,7 +34,7 @@ def find_recordings(paths: Sequence[str]) -> list[str]:
     """
 
     def refuse(error: OSError) -> None:
-        folder = name_of(str(error.filename))
+        folder = as_text(str(error.filename))
         raise InvalidField(f"the folder {folder} cannot be read: {error.strerror}", code="unreadable_folder") from error
 
     found: list[str] = []
@@ -45,18 +45,13 @@ def find_recordings(paths: Sequence[str]) -> list[str]:
         below = [os.path.join(folder, name) for folder, _, names in os.walk(path, onerror=refuse) for name in names]
         recordings = sorted(file for file in below if _is_called_like_one(os.path.basename(file)))
         if not recordings:
-            raise InvalidField(f"the folder {name_of(path)} holds no recordings", code="no_recordings")
+            raise InvalidField(f"the folder {as_text(path)} holds no recordings", code="no_recordings")
         found += recordings
     return found
 
 
 def _is_called_like_one(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES and not name.startswith("._")
-
-
-def name_of(file: str) -> str:
-    """A path as text: bytes of it that are no UTF-8 are written out."""
-    return os.fsencode(file).decode("utf-8", errors="backslashreplace")
 
 
 def as_json(name: str, outcome: AnalysisBody | ErrorDetail) -> str:
@@ -187,7 +182,7 @@ class Results:
     def __enter__(self) -> Results:
         try:
             if self._path.exists() and not self._path.is_file():
-                raise ValueError("it is no file")
+                raise OSError("it is no file")
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = io.FileIO(private(self._path, os.O_RDWR | os.O_CREAT), "r+")
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -195,7 +190,7 @@ class Results:
         except BlockingIOError:
             reason = "another run is writing it"
         except OSError as error:
-            reason = str(error.strerror)
+            reason = error.strerror or str(error)
         except ValueError:
             reason = "it holds something else than analyses; name another file"
         else:
@@ -209,7 +204,7 @@ class Results:
 
     def has(self, file: str) -> bool:
         """Whether it holds an analysis of this recording."""
-        return self._format.key(name_of(file)) in self._known
+        return self._format.key(as_text(file)) in self._known
 
     def write(self, file: str, analysis: AnalysisBody) -> None:
         """Add one recording's analysis at once.
@@ -217,7 +212,7 @@ class Results:
         Raises:
             InvalidField: the file cannot be written any more.
         """
-        self._write(self._format.line(name_of(file), analysis))
+        self._write(self._format.line(as_text(file), analysis))
 
     def _write(self, line: str) -> None:
         assert self._file is not None

@@ -126,8 +126,13 @@ class TextEngine:
         return logits
 
     def warm_up(self) -> None:
-        """Answer once, so that the first request does not pay for the first use."""
-        self.classify(["오늘은 어땠나요"])
+        """Answer once, so that the first request does not pay for the first use.
+
+        Raises:
+            ModelInvalid: the answer is not finite.
+        """
+        if self.classify(["오늘은 어땠나요"]) == [_NOT_FINITE]:
+            raise ModelInvalid("the text model gives no finite numbers: its weights are damaged")
 
 
 def _check_precision(precision: TextPrecision, device: str) -> None:

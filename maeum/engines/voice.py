@@ -17,6 +17,7 @@ from maeum.labels import read_voice_labels
 from maeum.stages import Failure, Probabilities
 
 WEIGHTS_FILE = "pytorch_model.pth"
+_NOT_FINITE = Failure("voice_failed", "the voice features, or what the voice model makes of them, are not finite")
 
 
 class VoiceEngine:
@@ -48,7 +49,7 @@ class VoiceEngine:
             deltas: float32, shape (n, 100, 13), baseline-normalised MFCCs.
 
         Returns:
-            n probabilities in the order of `labels`; a `Failure` where a window holds a number that is not finite.
+            n probabilities in the order of `labels`; a `Failure` where a window or its logits are not finite.
         """
         if deltas.ndim != 3 or deltas.shape[1:] != (N_FRAMES, N_MFCC):
             raise ValueError(f"deltas must have the shape (n, {N_FRAMES}, {N_MFCC}), not {deltas.shape}")
@@ -59,15 +60,20 @@ class VoiceEngine:
         windows = torch.from_numpy(np.ascontiguousarray(clean.transpose(0, 2, 1), dtype=np.float32))
         with torch.inference_mode():
             logits = self._network(windows.to(self._device))
-            rows = torch.softmax(logits.double(), dim=1).cpu().tolist()
+            rows = torch.softmax(logits.double(), dim=1).cpu().numpy()
         return [
-            tuple(row) if ok else Failure("voice_failed", "the voice features are not finite")
+            tuple(row.tolist()) if ok and np.isfinite(row).all() else _NOT_FINITE
             for row, ok in zip(rows, finite, strict=True)
         ]
 
     def warm_up(self) -> None:
-        """Answer once, so that the first request does not pay for the first use."""
-        self.classify(np.zeros((1, N_FRAMES, N_MFCC), np.float32))
+        """Answer once, so that the first request does not pay for the first use.
+
+        Raises:
+            ModelInvalid: the answer is not finite.
+        """
+        if self.classify(np.zeros((1, N_FRAMES, N_MFCC), np.float32)) == [_NOT_FINITE]:
+            raise ModelInvalid("the voice model gives no finite numbers: its weights are damaged")
 
 
 def _read_state_dict(path: Path) -> dict[str, torch.Tensor]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from maeum.calibration import LOG_FLOOR, Calibration, Fit, Quality, Space, Stacked, log_features, soften
@@ -32,6 +35,7 @@ _COLDEST, _COLD, _WARMEST = 0.05, 0.25, 20.0
 STRENGTHS = (1.0, 0.3, 0.1, 0.03)
 """Inverse strengths of the stacked regression's regularisation, scikit-learn's `C`: of few clips, or few speakers, it
 learns by heart what it is not kept from."""
+_TINY = float(np.finfo(np.float64).tiny)
 _SEED = 0
 
 
@@ -221,7 +225,10 @@ def _unlearned(true: Ints, folds: Sequence[tuple[Ints, Ints]], labels: Sequence[
 def _at_a_bound(fitted: Calibration) -> Iterator[str]:
     for modality, temperature in (("text", fitted.text_temperature), ("voice", fitted.voice_temperature)):
         if temperature > _WARMEST / 1.01:
-            yield f"the temperature of {modality} is at its bound of {_WARMEST:g}: it hardly tells these labels apart"
+            yield (
+                f"the temperature of {modality} is at its bound of {_WARMEST:g}: taken at its word, it hardly tells "
+                "these labels apart"
+            )
         if temperature < _COLDEST * 1.01:
             yield f"the temperature of {modality} is at its bound of {_COLDEST:g}: there are too few clips to doubt it"
         elif temperature < _COLD:
@@ -263,9 +270,21 @@ def _fit(examples: Examples, fusion: Fusion, owner: Mapping[str, Any], way: str)
 
 
 def _temperature(soften_by: Callable[[float], Vector], true: Ints) -> float:
-    """The temperature with the least log loss."""
+    """The temperature with the least log loss of labels that are doubted a little.
+
+    As in Platt scaling (1999), of n clips another could be the first error: a share of 1 / (n + 2) of each label is
+    spread over all. Otherwise clips without an error would be softened by as little as there is, and the first error
+    elsewhere would outweigh a hundred others.
+    """
+    doubt = 1 / (len(true) + 2)
+
+    def loss(log_temperature: float) -> float:
+        probabilities = soften_by(float(np.exp(log_temperature)))
+        spread = -float(np.log(np.maximum(probabilities, _TINY)).mean())
+        return (1 - doubt) * mean_log_loss(true, probabilities) + doubt * spread
+
     found = minimize_scalar(
-        lambda log_temperature: mean_log_loss(true, soften_by(float(np.exp(log_temperature)))),
+        loss,
         bounds=(np.log(_COLDEST), np.log(_WARMEST)),
         method="bounded",
     )
@@ -278,18 +297,20 @@ def _stack(features: Vector, examples: Examples, labels: Sequence[str]) -> Stack
         (train, test) for train, test in _folds(examples, FOLDS_WITHIN) if len(np.unique(examples.true[train])) > 1
     ]
 
-    def loss(strength: float) -> float:
+    def loss(how: tuple[float, bool]) -> float:
         unseen = np.zeros((len(features), len(labels)))
         for train, test in folds:
-            regression = _regress(features[train], examples.true[train], strength)
+            regression = _regress(features[train], examples.true[train], *how)
             unseen[np.ix_(test, regression.classes_)] = regression.predict_proba(features[test])
         tested = np.concatenate([test for _, test in folds])
         return mean_log_loss(examples.true[tested], np.maximum(unseen[tested], LOG_FLOOR))
 
     with threadpool_limits(1):  # many small fits: a second thread would mostly wait, on a busy machine for long
-        strength = min(STRENGTHS, key=loss) if folds else STRENGTHS[0]
-        regression = _regress(features, examples.true, strength)
-    coefficients, intercepts = regression.coef_, regression.intercept_
+        ways = list(product(STRENGTHS, (False, True)))
+        strength, standardised = min(ways, key=loss) if folds else ways[0]
+        scaler, regression = _regress(features, examples.true, strength, standardised).named_steps.values()
+    coefficients = regression.coef_ / (scaler.scale_ if standardised else 1.0)
+    intercepts = regression.intercept_ - coefficients @ scaler.mean_
     if len(regression.classes_) == 2:  # scikit-learn keeps one row for two labels: the second against the first
         coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
         intercepts = np.concatenate([[0.0], intercepts])
@@ -298,11 +319,19 @@ def _stack(features: Vector, examples: Examples, labels: Sequence[str]) -> Stack
         coefficients=tuple(tuple(row) for row in coefficients.tolist()),
         intercepts=tuple(intercepts.tolist()),
         regularisation_c=strength,
+        standardised=standardised,
     )
 
 
-def _regress(features: Vector, true: Ints, strength: float) -> LogisticRegression:
-    return LogisticRegression(C=strength, max_iter=10_000).fit(features, true)
+def _regress(features: Vector, true: Ints, strength: float, standardised: bool) -> Pipeline:
+    """Fit it to features that keep their scale, or do not.
+
+    A temperature softens a modality by how well the projection maps it. Where that is not well, its features are small
+    and regularised away, though they may tell the labels apart in their own way; of one scale with the others they are
+    not.
+    """
+    scaler = StandardScaler(with_std=standardised)
+    return make_pipeline(scaler, LogisticRegression(C=strength, max_iter=10_000)).fit(features, true)
 
 
 def _fused(fitted: Calibration, examples: Examples, fusion: Fusion, *, stacked: bool) -> Vector:

@@ -22,7 +22,7 @@ from maeum.evaluation.predict import Models
 from maeum.evaluation.slices import Slice, slices
 from maeum.evaluation.spaces import label_spaces, text_in_space, voice_in_space
 from maeum.evaluation.transcripts import TranscriptScores
-from maeum.files import private, replacing
+from maeum.files import as_text, private, replacing
 from maeum.fusion import Fusion, Vector
 from maeum.stages import Failure
 
@@ -138,7 +138,7 @@ def judge(
     spaces = label_spaces(models.fusion)
     scores = {space: _score_space(space, labels, judged, models) for space, labels in spaces.items()}
     return Evaluation(
-        manifest=manifest.name,
+        manifest=as_text(manifest.name),
         models={str(kind): name for kind, name in models.names.items()},
         fusion=_how_fused(models.fusion, calibration),
         notes=tuple(_notes(judged, calibration)),

@@ -39,18 +39,22 @@ class TranscriptScores:
 # U+FF01 to U+FF5E are ASCII's letters, digits and signs at the width of a Hangul syllable.
 _TO_HALF_WIDTH = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)}
 _BETWEEN_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_BETWEEN_WORDS = re.compile(r"(?<!\d)\.|\.(?!\d)|[,;:!?…·/、。]")
+_BETWEEN_WORDS = re.compile(r"(?<!\d)\.|\.(?!\d)|[,;:!?…·/、。~∼]")
+# Of Unicode's categories beside punctuation: emoji and other signs, modifiers such as ^, and what has no width.
+_UNSPOKEN = ("P", "So", "Sk", "Cf", "Me")
+_VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f]")
 
 
 def normalise_text(text: str) -> str:
     """Prepare a text for comparison.
 
-    NFC; letters and digits of full width become ASCII's. Punctuation vanishes; what divides words or sentences leaves a
-    space, but a decimal point stays and the comma of 1,000 leaves nothing. White space is folded, ends are stripped.
+    NFC; letters and digits of full width become ASCII's. Punctuation vanishes, and so do emoji, ^^ and what has no
+    width; what divides words or sentences, or is a ~, leaves a space, but a decimal point stays and the comma of 1,000
+    leaves nothing. White space is folded, ends are stripped.
     """
     text = unicodedata.normalize("NFC", text).translate(_TO_HALF_WIDTH)
-    text = _BETWEEN_WORDS.sub(" ", _BETWEEN_THOUSANDS.sub("", text))
-    kept = (char for char in text if char == "." or not unicodedata.category(char).startswith("P"))
+    text = _BETWEEN_WORDS.sub(" ", _BETWEEN_THOUSANDS.sub("", _VARIATION_SELECTORS.sub("", text)))
+    kept = (char for char in text if char == "." or not unicodedata.category(char).startswith(_UNSPOKEN))
     return " ".join("".join(kept).split())
 
 

@@ -32,6 +32,14 @@ def calibration_file(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
+def test_what_is_no_calibration_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = tmp_path / "clips.csv"
+    manifest.write_bytes(MANIFEST.read_bytes())
+    assert main(["calibrate", str(manifest), "--out", str(manifest)]) == 2
+    assert "it holds something else than a calibration; name another file" in capsys.readouterr().err
+    assert manifest.read_bytes() == MANIFEST.read_bytes()
+
+
 def test_the_file_says_how_it_came_about(calibration_file: Path, pipeline: Pipeline) -> None:
     found = Calibration.load(calibration_file)
     assert found is not None
@@ -123,5 +131,5 @@ def test_a_folder_is_no_place_for_the_file(tmp_path: Path, capsys: pytest.Captur
     manifest = tmp_path / "clips.csv"
     manifest.write_text(f"path,emotion\n{DATA_DIR / 'diary_01.flac'},기쁨\n", encoding="utf-8")
     assert main(["calibrate", str(manifest), "--out", str(tmp_path)]) == 2
-    assert "is a folder: name a file" in capsys.readouterr().err
+    assert "cannot be written: it is no file" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [manifest]  # nothing was asked of the models

@@ -79,6 +79,22 @@ def test_clips_that_give_no_baseline_say_why(
     assert not out.exists()
 
 
+def test_what_is_no_baseline_is_not_overwritten(
+    clips: list[Clip], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with `--out *.wav`, which names the first recording."""
+    paths = [tmp_path / f"{number}.flac" for number in range(3)]
+    for path, clip in zip(paths, clips, strict=False):
+        path.write_bytes(clip.data)
+    assert main(["baseline", "--out", *map(str, [paths[0], *paths])]) == 2
+    assert "it holds something else than a baseline; name another file" in capsys.readouterr().err
+    assert paths[0].read_bytes() == clips[0].data
+    out = tmp_path / "me.json"
+    for _ in range(2):
+        assert main(["baseline", *map(str, paths), "--out", str(out)]) == 0
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("content", [None, b"{}", b"\xff"])
 def test_a_baseline_that_makes_no_sense_is_refused(
     clip: Clip, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None

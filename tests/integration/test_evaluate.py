@@ -73,6 +73,15 @@ def whole(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     return out, done
 
 
+def test_a_manifest_whose_name_is_no_utf_8_has_a_report(tmp_path: Path) -> None:
+    manifest = tmp_path / os.fsdecode(b"m\xff.csv")
+    manifest.write_text("text,emotion\n오늘은 정말 기뻤다.,기쁨\n", encoding="utf-8")
+    assert main(["evaluate", str(manifest), "--out", str(tmp_path / "report")]) == 0
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["manifest"] == r"m\xff.csv"
+    assert r"m\xff.csv" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_broken_file_is_listed_and_the_others_are_measured(
     whole: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:

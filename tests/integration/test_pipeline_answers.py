@@ -113,6 +113,7 @@ def test_the_limit_of_the_settings_holds(pipeline: Pipeline, clip: Clip) -> None
 
 def test_options_default_and_are_read_in_any_case(pipeline: Pipeline) -> None:
     assert pipeline.options() == pipeline.options("", " ") == Options(Gender.MALE, "ko", True)
+    assert pipeline.options(None, None, True, None, None) == pipeline.options()
     assert pipeline.options(" female ", " KO ", False) == Options(Gender.FEMALE, "ko", False)
 
 

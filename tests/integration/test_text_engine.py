@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from maeum.engines import text as text_module
 from maeum.engines.text import MAX_TOKENS, TextEngine
 from maeum.engines.text_bf16 import pack
-from maeum.errors import InvalidConfiguration
+from maeum.errors import InvalidConfiguration, ModelInvalid
 from maeum.fusion import KO_LABELS
 from maeum.models import resolve
 from maeum.process.cores import has_bf16
@@ -165,6 +165,14 @@ def test_a_lone_surrogate_does_not_pass_silently(engine: TextEngine) -> None:
 
 def test_warming_up_works(engine: TextEngine) -> None:
     engine.warm_up()
+
+
+def test_weights_that_are_no_numbers_end_the_start() -> None:
+    engine = TextEngine(FOLDER)
+    with torch.no_grad():
+        engine._model.get_input_embeddings().weight.fill_(torch.nan)
+    with pytest.raises(ModelInvalid, match="the text model gives no finite numbers"):
+        engine.warm_up()
 
 
 def test_eight_bits_are_near_enough(engine: TextEngine, sentences: list[str]) -> None:

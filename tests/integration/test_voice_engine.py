@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from maeum.engines.voice import VoiceEngine
 from maeum.engines.voice_network import VoiceNetwork
+from maeum.errors import ModelInvalid
 from maeum.models import resolve
 from maeum.settings import Settings
 from maeum.stages import Failure, Probabilities
@@ -113,3 +114,14 @@ def test_another_shape_is_refused(engine: VoiceEngine, shape: tuple[int, ...]) -
 
 def test_warming_up_works(engine: VoiceEngine) -> None:
     engine.warm_up()
+
+
+def test_weights_that_are_no_numbers_are_no_success() -> None:
+    engine = VoiceEngine(FOLDER)
+    with torch.no_grad():
+        next(engine._network.parameters()).fill_(torch.nan)
+    (failure,) = engine.classify(windows(1))
+    assert isinstance(failure, Failure)
+    assert failure.code == "voice_failed"
+    with pytest.raises(ModelInvalid, match="the voice model gives no finite numbers"):
+        engine.warm_up()

@@ -182,6 +182,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         ({"stacked": {"labels": ["기쁨"], "coefficients": [[0.0] * 12], "intercepts": []}}, "1 numbers"),
         ({"stacked": {"labels": ["기쁨"], "coefficients": [[1e999] * 12], "intercepts": [0]}}, "finite"),
         ({"surprise": 1}, "surprise"),
+        ({"models": {}}, "models must name speech, text and voice"),
+        ({"models": {"speech": "a", "text": "b"}}, "models must name speech, text and voice"),
     ],
 )
 def test_a_broken_rule_is_named(tmp_path: Path, change: dict[str, Any], named: str) -> None:

@@ -204,7 +204,7 @@ def test_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     with pytest.raises(InvalidField, match="cannot be written: File exists"), results(tmp_path / "file" / "a.csv"):
         pass
     for path in (tmp_path, Path("/dev/null")):
-        with pytest.raises(InvalidField, match="cannot be written"), results(path):
+        with pytest.raises(InvalidField, match="cannot be written: it is no file"), results(path):
             pass
 
 

@@ -88,6 +88,48 @@ def test_the_fusion_with_the_lower_log_loss_is_chosen_and_named() -> None:
     assert np.mean(right) > quality["fixed"].accuracy + 0.1
 
 
+def test_stacked_fusion_hears_a_voice_that_the_projection_mistakes() -> None:
+    """It tells the emotions apart, but not by the labels of the matrices: its temperature runs to the bound."""
+    rng = np.random.default_rng(1)
+    mistaken = dict(zip(KO_LABELS, (1, 0, 3, 5, 4, 2), strict=True))
+    clips: list[Clip] = []
+    predictions: list[Prediction | Failure] = []
+    for number in range(300):
+        emotion = KO_LABELS[rng.integers(6)]
+        text, voice = rng.standard_normal(6), rng.standard_normal(6)
+        text[KO_LABELS.index(emotion)] += 1
+        voice[mistaken[emotion]] += 2
+        vectors = [tuple(soften(np.exp(one) / np.exp(one).sum(), 0.7).tolist()) for one in (text, voice)]
+        clips.append(Clip(number + 2, f"{number}.wav", Path(f"{number}.wav"), emotion=emotion))
+        predictions.append(prediction(str(number), *vectors))
+    found = calibrate(clips, predictions, MODELS)
+    assert found.fit is not None
+    assert found.voice_temperature > 19
+    assert found.fit.quality["stacked"].accuracy > found.fit.quality["text alone"].accuracy + 0.2
+    assert found.fit.quality["stacked"].log_loss < found.fit.quality["text alone"].log_loss - 0.4
+    assert found.stacked is not None
+    assert found.stacked.standardised
+
+
+def test_one_error_among_many_does_not_decide() -> None:
+    """Where a fold has no error to learn from, its temperature must not make it as sure as can be."""
+    rng = np.random.default_rng(0)
+    clips: list[Clip] = []
+    predictions: list[Prediction | Failure] = []
+    for number in range(120):
+        label = number % 6
+        vector = rng.standard_normal(6) * 0.3
+        vector[(label + 1) % 6 if number == 40 else label] += 2.2
+        text = tuple(soften(np.exp(vector) / np.exp(vector).sum(), 0.5).tolist())
+        voice = tuple(rng.dirichlet(np.ones(6)).tolist())
+        clips.append(Clip(number + 2, f"{number}.wav", Path(f"{number}.wav"), emotion=KO_LABELS[label]))
+        predictions.append(prediction(str(number), text, voice))
+    found = calibrate(clips, predictions, MODELS).fit
+    assert found is not None
+    assert found.quality["text alone"].accuracy == pytest.approx(119 / 120)
+    assert found.quality["text alone"].log_loss < 0.15  # one error, at six nats or so, and no more than doubt elsewhere
+
+
 def test_what_cannot_be_used_is_left_out() -> None:
     clips, predictions = spoken(KO_LABELS, 100)
     predictions[0] = Failure("empty_audio", "nothing there")

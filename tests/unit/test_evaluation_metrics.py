@@ -242,6 +242,9 @@ def test_numbers_keep_their_points_and_words_their_borders(text: str, expected: 
 def test_normalisation_is_as_documented() -> None:
     decomposed = "\u1112\u1161\u11ab"  # 한, letter by letter
     assert normalise_text(f"  {decomposed}국, “말”!\n 그래? ") == "한국 말 그래"
+    assert normalise_text("안녕~ 그래요^^ 좋아❤️😊👍🏽 ★끝") == "안녕 그래요 좋아 끝"
+    assert normalise_text("\ufeff안녕\u200b하세요") == "안녕하세요"
+    assert normalise_text("3~4시, 5～6시, 1 + 1 = 2") == "3 4시 5 6시 1 + 1 = 2"
 
 
 def test_error_rates_by_hand() -> None:

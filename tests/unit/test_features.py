@@ -138,6 +138,10 @@ def test_a_baseline_survives_its_json(mean: list[float], std: list[float]) -> No
 GOOD = {"mean": [0.0] * 13, "std": [1.0] * 13}
 
 
+def test_a_byte_order_mark_is_no_part_of_a_baseline() -> None:
+    assert Baseline.parse(f"\ufeff{json.dumps(GOOD)}\n").std.tolist() == GOOD["std"]
+
+
 @pytest.mark.parametrize(
     "text",
     [

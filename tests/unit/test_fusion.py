@@ -157,6 +157,17 @@ def test_the_order_of_a_models_labels_does_not_matter(
     assert result == pytest.approx(expected, abs=1e-12)
 
 
+def test_any_number_of_vectors_at_once() -> None:
+    fusion = Fusion(Projection(), KO_LABELS, EN_LABELS)
+    text, voice = np.random.default_rng(0).dirichlet(np.ones(6), (2, 4, 3))
+    english = fusion.fuse_english(text, voice)
+    korean = fusion.to_korean(english)
+    assert english.shape == korean.shape == (4, 3, 6)
+    for place in np.ndindex(4, 3):
+        assert english[place] == pytest.approx(fusion.fuse_english(text[place], voice[place]), abs=1e-12)
+        assert korean[place] == pytest.approx(fusion.to_korean(english[place]), abs=1e-12)
+
+
 @given(simplex(6), simplex(6), simplex(6))
 def test_a_weight_of_zero_silences_its_side(
     text: tuple[float, ...], voice: tuple[float, ...], other: tuple[float, ...]

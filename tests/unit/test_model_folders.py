@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import string
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,11 @@ class TestLocalFolders:
         found = resolve(kind, settings(**{f"{kind}_model": f"{folder}/"}))
         assert found.name == "folder:my-model"
         assert found.path == folder
+
+    def test_a_name_that_is_no_utf_8_is_written_out(self, tmp_path: Path) -> None:
+        """It is in every answer, which is UTF-8."""
+        folder = lay_out(tmp_path / os.fsdecode(b"m\xff"), "voice")
+        assert resolve("voice", settings(voice_model=str(folder))).name == r"folder:m\xff"
 
     @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in MODEL_KINDS for name in FILES[kind]])
     def test_each_missing_file_is_named(self, kind: ModelKind, name: str, tmp_path: Path) -> None:

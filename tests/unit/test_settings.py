@@ -134,6 +134,19 @@ def test_an_empty_well_known_variable_counts_as_not_set(monkeypatch: pytest.Monk
     assert getattr(get_settings(), name.lower()) is None
 
 
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "HF_TOKEN"])
+@pytest.mark.parametrize("value", ["“sk-123”", "sk-1 23", "키", "sk-\n123"])
+def test_a_key_that_no_header_can_carry_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidConfiguration, match=f"{name}: .*printable ASCII") as caught:
+        get_settings()
+    assert value not in caught.value.message
+    monkeypatch.setenv(name, " sk-123\n")  # as `$(cat key.txt)` or a mounted file has it
+    settings = get_settings()
+    key = getattr(settings, name.lower())
+    assert key.get_secret_value() == "sk-123"
+
+
 @given(st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=20))
 @hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_any_value_is_accepted_or_refused_by_name(value: str) -> None:
