@@ -225,11 +225,13 @@ async def _docs() -> Response:
     return _json_bytes(json.dumps(openapi.complete(_spec_of(Maeum)), ensure_ascii=False).encode())
 
 
-@app.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"], include_in_schema=False)
 async def _unknown(request: Request) -> Response:
     if request.url.path == ANALYZE_PATH:
         raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
     raise NotFound("there is no such route")
+
+
+app.add_route("/v1/{path:path}", _unknown, methods=[], include_in_schema=False)  # no methods: whatever the method
 
 
 @app.exception_handler(MaeumError)

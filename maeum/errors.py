@@ -50,7 +50,7 @@ class NoFile(MaeumError):
 
 
 class MalformedForm(MaeumError):
-    """The body is no valid multipart form, or broke off."""
+    """The body is no valid multipart form, broke off, or has more files, fields or text in a field than are read."""
 
     code = "malformed_form"
     status = 400

@@ -64,7 +64,7 @@ FILE = part('name="file"; filename="a.wav"', b"sound", "Content-Type: audio/wav"
 
 
 def read(
-    messages: Iterable[Message], headers: dict[str, str] | None = None, *, pause_s: float = 0
+    messages: Iterable[Message], headers: dict[str, str] | None = None, *, pause_s: float = 0, limit: int = LIMIT
 ) -> tuple[AnalyzeForm | MaeumError, int]:
     """Read a form from scripted ASGI messages; gives the result and how many messages were taken.
 
@@ -95,7 +95,7 @@ def read(
 
     async def run() -> AnalyzeForm | MaeumError:
         try:
-            return await read_form(Request(scope, receive), LIMIT)
+            return await read_form(Request(scope, receive), limit)
         except MaeumError as error:
             return error
 

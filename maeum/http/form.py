@@ -15,6 +15,9 @@ from starlette.requests import ClientDisconnect, Request
 from maeum.errors import InvalidField, MalformedForm, NoFile, UploadTimeout, UploadTooLarge
 
 _MAX_BASELINE_BYTES = 16 * 1024
+_MAX_FILES = 4
+_MAX_TEXT_FIELDS = 16
+_MAX_TEXT_FIELD_BYTES = 1024 * 1024
 # Room for boundaries, headers and the small fields around the file.
 _ENVELOPE_BYTES = 64 * 1024
 # Longer than a phone takes from one cell to the next, and slower than any. A half-sent upload holds a place that others
@@ -41,7 +44,7 @@ class AnalyzeForm:
 
 
 class _Parser(MultiPartParser):
-    """Notices a form that was cut off: what came before the cut would look like a form without a file."""
+    """Notices a form that was cut off, which would look like one without a file, and says which limit is passed."""
 
     complete = False
 
@@ -52,6 +55,19 @@ class _Parser(MultiPartParser):
     @_charset.setter
     def _charset(self, named: str) -> None:
         """Not the client's choice: some of Python's codecs take time that grows with the square of the length."""
+
+    def on_headers_finished(self) -> None:
+        super().on_headers_finished()
+        if self._current_files > _MAX_FILES:
+            raise MalformedForm(f"the form has more than {_MAX_FILES} files")
+        if self._current_fields > _MAX_TEXT_FIELDS:
+            raise MalformedForm(f"the form has more than {_MAX_TEXT_FIELDS} text fields")
+
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
+        part = self._current_part
+        if part.file is None and len(part.data) + end - start > _MAX_TEXT_FIELD_BYTES:
+            raise MalformedForm(f"a text field is larger than {_MAX_TEXT_FIELD_BYTES} bytes")
+        super().on_part_data(data, start, end)
 
     def on_end(self) -> None:
         self.complete = True
@@ -82,7 +98,8 @@ async def read_form(
         NoFile: no multipart form, or no file in its field `file`.
         UploadTooLarge: more bytes than allowed, announced or sent.
         UploadTimeout: 30 s went by without 64 KB, or the end.
-        MalformedForm: the body is no valid multipart form, or breaks off.
+        MalformedForm: the body is no valid multipart form, breaks off, or has more than 4 files, 16 text fields or 1 MB
+            in one of these.
         InvalidField: `summary` is no truth value, or a text field other than `baseline` came as a file.
     """
     content_type = request.headers.get("content-type", "")
@@ -96,7 +113,7 @@ async def read_form(
     try:
         async with asyncio.timeout(_IDLE_TIMEOUT_S) as idle:
             body = _counted(request, limit, max_upload_bytes, take, idle)
-            parser = _Parser(request.headers, body, max_files=4, max_fields=16)
+            parser = _Parser(request.headers, body)
             parser.spool_max_size = limit  # audio stays in memory: transcripts and voices are private
             form = await parser.parse()
     except TimeoutError as error:
@@ -179,4 +196,4 @@ async def _counted(
 
 
 def _too_large(max_upload_bytes: int) -> UploadTooLarge:
-    return UploadTooLarge(f"the audio file is larger than {max_upload_bytes} bytes")
+    return UploadTooLarge(f"the upload is larger than {max_upload_bytes} bytes")

@@ -85,7 +85,7 @@ def _operation(
     headers: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     errors = {
-        400: "No file, or no multipart form",
+        400: "No file, no multipart form, or one with more files, text fields or text than allowed",
         408: "The upload stopped coming",
         413: "More bytes or seconds than allowed",
         422: "Empty or undecodable audio, or a field with a wrong value",
@@ -151,30 +151,52 @@ _DESCRIPTION = """A voice diary in, its emotions out.
 `POST /v1/analyze` answers everything that is known of a recording; `POST /api/diary/analyze` answers the original
 contract's two keys. `POST /bentoml/analyze` is for BentoML's own clients."""
 
-_PLAIN_EXAMPLES = {
-    "/livez": ("Whether the process lives.", "\n"),
-    "/healthz": ("The same as `/livez`.", "\n"),
-    "/readyz": ("200 once all three models have answered, 503 before.", "\n"),
-    "/metrics": (
-        "Prometheus metrics; `maeum_batch_size` counts the items of each runner's batches.",
-        'maeum_batch_size_bucket{le="4.0",runner="speech"} 12.0',
+_ALIVE = {
+    "200": ("The process lives", "\n"),
+    "503": (
+        "A model has been asked for longer than a request may take",
+        "Service is dead because .__is_alive__() returns False.",
     ),
+}
+_READY = {
+    "200": ("All three models have answered", "\n"),
+    "503": (
+        "Not yet, or a model hangs or cannot be reached",
+        "Service is not ready because .__is_ready__() returns False.",
+    ),
+}
+_METRICS = {"200": ("The metrics", 'maeum_batch_size_bucket{le="4.0",runner="speech"} 12.0')}
+# Of each route that answers plain text: what it is for, and of each status what it means and an example.
+_PLAIN_ROUTES = {
+    "/livez": ("Whether the process lives.", _ALIVE),
+    "/healthz": ("The same as `/livez`.", _ALIVE),
+    "/readyz": ("Whether requests would be answered.", _READY),
+    "/metrics": ("Prometheus metrics; `maeum_batch_size` counts the items of each runner's batches.", _METRICS),
+}
+_PICKLE_REFUSED = {
+    "description": "A pickle, which is code",
+    "content": {
+        "application/json": {"example": [{"error": "application/vnd.bentoml+pickle is not allowed in main server"}]}
+    },
 }
 
 
 def complete(spec: dict[str, Any]) -> dict[str, Any]:
-    """Give BentoML's specification maeum's own description, and an example where a route has none.
+    """Make BentoML's specification OpenAPI 3.1, as its schemas are, with maeum's description, answers and examples.
 
     Args:
         spec: as `Service.openapi_spec.asdict()` makes it.
     """
     spec = {**spec, "info": {"title": "maeum", "version": __version__, "description": _DESCRIPTION}}
     paths = dict(spec["paths"])
-    for path, (description, example) in _PLAIN_EXAMPLES.items():
+    for path, (description, answers) in _PLAIN_ROUTES.items():
         operation = {
             **paths.get(path, {}).get("get", {}),
             "description": description,
-            "responses": {"200": {"description": "OK", "content": {"text/plain": {"example": example}}}},
+            "responses": {
+                status: {"description": meaning, "content": {"text/plain": {"example": example}}}
+                for status, (meaning, example) in answers.items()
+            },
         }
         paths[path] = {"get": operation}
     # FastAPI drops the nulls of an example, which are part of the answer.
@@ -182,8 +204,9 @@ def complete(spec: dict[str, Any]) -> dict[str, Any]:
     for route, answer in examples.items():
         paths[route]["post"]["responses"]["200"]["content"]["application/json"]["example"] = answer
     bentoml_operation = dict(paths["/bentoml/analyze"]["post"])
-    bentoml_operation["responses"] = {
-        "200": {"description": "The analysis", "content": {"application/json": {"example": _ANALYSIS_EXAMPLE}}}
-    }
+    bentoml_operation["responses"] = {**paths["/v1/analyze"]["post"]["responses"], "415": _PICKLE_REFUSED}
     paths["/bentoml/analyze"] = {"post": bentoml_operation}
-    return {**spec, "paths": paths}
+    # BentoML's other copy of the form has the type "file", which there is not.
+    form = bentoml_operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+    schemas = {**spec["components"]["schemas"], "AnalyzeInput": form}
+    return {**spec, "openapi": "3.1.0", "paths": paths, "components": {**spec["components"], "schemas": schemas}}

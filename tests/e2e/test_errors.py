@@ -97,8 +97,10 @@ class TestBothRoutes:
         )
 
     def test_other_method(self, server: str, route: str) -> None:
-        check(httpx.get(server + route), 405, "method_not_allowed")
-        check(httpx.put(server + route), 405, "method_not_allowed")
+        for method in ("GET", "PUT", "OPTIONS", "PROPFIND"):
+            response = httpx.request(method, server + route)
+            check(response, 405, "method_not_allowed")
+            assert response.headers["allow"] == "POST"
 
     def test_malformed_form(self, server: str, route: str) -> None:
         headers = {"content-type": "multipart/form-data; boundary=b"}
@@ -117,8 +119,12 @@ def _receive(connection: socket.socket) -> bytes:
     return answer
 
 
-def test_unknown_v1_route_answers_json(server: str) -> None:
-    check(httpx.get(f"{server}/v1/nothing"), 404, "not_found")
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "TRACE", "PROPFIND"])
+def test_unknown_v1_route_answers_json(server: str, method: str) -> None:
+    response = httpx.request(method, f"{server}/v1/nothing")
+
+    check(response, 404, "not_found")
+    assert "allow" not in response.headers
 
 
 def test_unsupported_language_says_which_are_known(server: str, clip: Clip) -> None:

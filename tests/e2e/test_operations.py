@@ -10,6 +10,7 @@ import bentoml
 import httpx
 import pytest
 from bentoml.exceptions import BentoMLException
+from openapi_spec_validator import validate
 
 from tests.conftest import Clip
 
@@ -17,6 +18,23 @@ from tests.conftest import Clip
 def test_probes(server: str) -> None:
     assert httpx.get(f"{server}/livez").status_code == 200
     assert httpx.get(f"{server}/readyz").status_code == 200
+
+
+def test_the_documentation_is_valid_openapi(server: str) -> None:
+    spec = httpx.get(f"{server}/docs.json").json()
+
+    assert spec["openapi"] == "3.1.0"
+    validate(spec)
+
+
+def test_answers_other_than_200_are_documented(server: str) -> None:
+    paths = httpx.get(f"{server}/docs.json").json()["paths"]
+
+    for path in ("/livez", "/healthz", "/readyz"):
+        assert list(paths[path]["get"]["responses"]) == ["200", "503"]
+    errors = {"400", "408", "413", "422", "500", "503", "504"}
+    assert set(paths["/v1/analyze"]["post"]["responses"]) == {"200", *errors}
+    assert set(paths["/bentoml/analyze"]["post"]["responses"]) == {"200", "415", *errors}
 
 
 def test_every_documented_route_has_an_example(server: str) -> None:
@@ -27,8 +45,8 @@ def test_every_documented_route_has_an_example(server: str) -> None:
     )
     for path, operations in spec["paths"].items():
         for operation in operations.values():
-            content = operation["responses"]["200"]["content"]
-            assert all("example" in media for media in content.values()), path
+            for answer in operation["responses"].values():
+                assert all("example" in media for media in answer["content"].values()), path
 
 
 def test_documented_example_has_the_answer_s_keys(server: str, clip: Clip) -> None:
