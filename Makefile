@@ -16,7 +16,7 @@ export BENTOML_DO_NOT_TRACK := True
 
 # A home for each port: BentoML keeps the metrics in its home, and a second server would wipe those of the first.
 serve: $(INSTALLED)
-	@$(BIN)/python scripts/check_port.py $(PORT)
+	@$(BIN)/python scripts/check_port.py "$(PORT)"
 	mkdir -p build/bentoml-$(PORT)
 	BENTOML_HOME=$(CURDIR)/build/bentoml-$(PORT) MAEUM_PROFILE=$(PROFILE) $(BIN)/bentoml serve service:Maeum --host $(HOST) --port $(PORT)
 

@@ -201,13 +201,21 @@ def test_a_second_server_leaves_the_first_one_s_metrics(tmp_path: Path) -> None:
     assert line == f"maeum: port {port} cannot be used: Address already in use; choose another with PORT="
 
 
+@pytest.mark.parametrize("port", ["", "a lot", "70000"])
+def test_what_is_no_port_is_one_line(port: str) -> None:
+    refused = make_serve(port)
+    assert refused.returncode != 0
+    (line,) = [line for line in refused.stderr.splitlines() if not line.startswith("make")]
+    assert line == f"maeum: port {port} cannot be used: it is no number from 1 to 65535; choose another with PORT="
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def make_serve(port: int, **environment: str) -> subprocess.CompletedProcess[str]:
+def make_serve(port: int | str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `make serve` where it should not get far."""
     return subprocess.run(
         ["make", "serve", f"PORT={port}"],
