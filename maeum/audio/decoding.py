@@ -15,9 +15,9 @@ from maeum.audio.joined import is_joined
 from maeum.audio.resampling import SAMPLE_RATE_HZ, Block, check_channels, collect
 from maeum.errors import EmptyAudio, UndecodableAudio
 
-# Of what is left to libsndfile: WAV in its three sizes, FLAC, Ogg, AIFF, AU, CAF, NIST's SPHERE and MP3. It knows many
-# formats more, whose readers hardly anybody needs, and one of which writes to stdout.
-_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"NIST", b"ID3", b"\xff")
+# Of what is left to libsndfile: WAV in its three sizes and big-endian, FLAC, Ogg, AIFF, AU, CAF, NIST's SPHERE and MP3.
+# It knows many formats more, whose readers hardly anybody needs, and one of which writes to stdout.
+_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"NIST", b"ID3", b"\xff")
 _BLOCK_SAMPLES = 1 << 18  # per read, over all channels: bounds memory whatever a header claims
 
 

@@ -116,6 +116,14 @@ def test_a_header_that_lies_about_the_size_does_no_harm(claimed: int) -> None:
     assert decode(bytes(data)).duration_s == pytest.approx(10 / 32_000 if claimed == 10 else 1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "FLOAT", "ULAW"])
+def test_a_big_endian_wav_that_libsndfile_reads_nothing_of_is_refused(subtype: str) -> None:
+    data = bytearray(write(sound(16_000), subtype=subtype, endian="BIG"))
+    struct.pack_into(">I", data, data.index(b"data") + 4, 0)
+    with pytest.raises(UndecodableAudio, match="big-endian"):
+        decode(bytes(data))
+
+
 @pytest.mark.parametrize("container", ["FLAC", "MP3", "OGG"])
 def test_of_recordings_that_were_put_together_all_is_heard(container: str) -> None:
     data = write(sound(32_000), container=container)
