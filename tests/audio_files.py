@@ -22,9 +22,15 @@ def sound(n_samples: int, channels: int = 1, rate_hz: int = 16_000, seed: int = 
     return np.asarray(0.5 * tones + 0.02 * random.standard_normal((n_samples, channels)), np.float32).clip(-0.7, 0.7)
 
 
-def write(samples: NDArray[Any], rate_hz: int = 16_000, container: str = "WAV", subtype: str | None = None) -> bytes:
+def write(
+    samples: NDArray[Any],
+    rate_hz: int = 16_000,
+    container: str = "WAV",
+    subtype: str | None = None,
+    endian: str | None = None,
+) -> bytes:
     stream = io.BytesIO()
-    soundfile.write(stream, samples, rate_hz, format=container, subtype=subtype)
+    soundfile.write(stream, samples, rate_hz, format=container, subtype=subtype, endian=endian)
     return stream.getvalue()
 
 

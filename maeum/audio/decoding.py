@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +12,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from maeum.audio.ffmpeg_process import decode_apart
-from maeum.audio.joined import is_joined
+from maeum.audio.joined import goes_on, is_joined
 from maeum.audio.resampling import SAMPLE_RATE_HZ, Block, check_channels, collect
 from maeum.errors import EmptyAudio, UndecodableAudio
 
-# Of what is left to libsndfile: WAV in its three sizes, FLAC, Ogg, AIFF, AU, CAF, NIST's SPHERE and MP3. It knows many
-# formats more, whose readers hardly anybody needs, and one of which writes to stdout.
-_MAGIC = (b"RIFF", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"NIST", b"ID3", b"\xff")
+# Of what is left to libsndfile: WAV in its three sizes and big-endian, FLAC, Ogg, AIFF, AU, CAF, NIST's SPHERE and MP3.
+# It knows many formats more, whose readers hardly anybody needs, and one of which writes to stdout.
+_MAGIC = (b"RIFF", b"RIFX", b"RF64", b"riff", b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"NIST", b"ID3", b"\xff")
 _BLOCK_SAMPLES = 1 << 18  # per read, over all channels: bounds memory whatever a header claims
 
 
@@ -49,7 +50,7 @@ def decode(data: bytes, max_duration_s: float = 600.0) -> Waveform:
     """Decode an audio file, average its channels and resample to 16 kHz with soxr's HQ.
 
     libsndfile reads what it can; the rest goes to FFmpeg, which only decodes: its resampler moves single MFCCs by
-    more than 1. A file cut off in the middle gives what was there.
+    more than 1. A file cut off in the middle gives what was there, and a damaged MP3 what follows the damage too.
 
     Args:
         data: the file's bytes: wav, flac, mp3, ogg, opus, aiff, m4a, wma, webm, …
@@ -68,45 +69,53 @@ def decode_here(data: bytes, max_duration_s: float) -> Waveform | None:
     """The first half of `decode`: None when FFmpeg is to read the file."""
     if not data:
         raise EmptyAudio("the audio file is empty")
-    if not data.startswith(_MAGIC) or is_joined(data):
+    if is_joined(data):
         return None
-    try:
-        samples = collect(_soundfile_blocks(data), max_duration_s)
-    except soundfile.LibsndfileError:
+    samples, end = _read_with_libsndfile(data, max_duration_s)
+    if not len(samples) or goes_on(data, end):  # a recorder that crashed may have left a length of 0
         return None
-    return Waveform(samples) if len(samples) else None  # a recorder that crashed may have left a length of 0
-
-
-def decode_with_ffmpeg(data: bytes, max_duration_s: float) -> Waveform:
-    """The second half, which may wait for a place, and be held by a hostile file for a minute."""
-    try:
-        return _waveform(decode_apart(data, max_duration_s))
-    except UndecodableAudio:
-        if not is_joined(data):
-            raise
-    try:  # put together in a way that FFmpeg does not know: the first of them
-        return _waveform(collect(_soundfile_blocks(data), max_duration_s))
-    except soundfile.LibsndfileError as error:
-        raise UndecodableAudio("the file is not audio that can be decoded") from error
-
-
-def _waveform(samples: NDArray[np.float32]) -> Waveform:
-    if not len(samples):
-        raise EmptyAudio("the audio file holds no sound")
     return Waveform(samples)
 
 
-def _soundfile_blocks(data: bytes) -> Iterator[Block]:
-    with soundfile.SoundFile(_QuietBytesIO(data)) as file:
+def decode_with_ffmpeg(data: bytes, max_duration_s: float) -> Waveform:
+    """The second half, which may wait for a place, and be held by a hostile file for a minute.
+
+    What libsndfile hears counts where FFmpeg hears no more: of files that are damaged, or put together, in a way that
+    FFmpeg does not know, or whose rest is no sound.
+    """
+    refusal: UndecodableAudio | None = None
+    samples = np.empty(0, np.float32)
+    try:
+        samples = decode_apart(data, max_duration_s)
+    except UndecodableAudio as error:
+        refusal = error
+    samples = max(_read_with_libsndfile(data, max_duration_s)[0], samples, key=len)
+    if not len(samples):
+        raise refusal or EmptyAudio("the audio file holds no sound")
+    return Waveform(samples)
+
+
+def _read_with_libsndfile(data: bytes, max_duration_s: float) -> tuple[NDArray[np.float32], int]:
+    """The samples, none if it cannot read the file, and how many of its bytes it had read when they were over."""
+    if data.startswith(_MAGIC):
+        file = _QuietBytesIO(data)
+        with suppress(soundfile.LibsndfileError):
+            return collect(_soundfile_blocks(file), max_duration_s), file.tell()
+    return np.empty(0, np.float32), 0
+
+
+def _soundfile_blocks(stream: io.BytesIO) -> Iterator[Block]:
+    with soundfile.SoundFile(stream) as file:
         check_channels(file.channels)
         frames = max(1, _BLOCK_SAMPLES // max(1, file.channels))
         # Numbers of 16 bits are read as they are: the same values in the end, in a third of the time.
         dtype = "int16" if file.subtype == "PCM_16" else "float32"
         while True:
             block = file.read(frames, dtype=dtype, always_2d=True)
-            if not len(block):
+            if len(block):
+                yield file.samplerate, block
+            if len(block) < frames:  # the end: of a damaged file, soundfile would go on from an earlier place
                 return
-            yield file.samplerate, block
 
 
 class _QuietBytesIO(io.BytesIO):

@@ -30,6 +30,8 @@ def ffmpeg_blocks(data: bytes) -> Iterator[Block]:
     Raises:
         UndecodableAudio: there is none, or none that can be decoded.
     """
+    if data.startswith(b"RIFX"):  # whose samples FFmpeg takes for little-endian
+        raise UndecodableAudio("a big-endian WAV file of this kind is not supported")
     try:
         with av.open(io.BytesIO(data), "r", options=_OPTIONS, metadata_errors="ignore") as container:
             if not container.streams.audio:

@@ -1,4 +1,4 @@
-"""Whether a file is several that were put together: libsndfile reads the first one, FFmpeg all."""
+"""Whether a file holds more than libsndfile reads of it; FFmpeg reads all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,20 @@ def is_joined(data: bytes) -> bool:
         return _is_chained(data)
     if magic == b"fLaC":
         return data.find(magic, 4) > 0
-    if magic[:3] == b"ID3" or magic[:1] == b"\xff":
-        return _has_more_than_its_header_says(data)
-    return False
+    return _is_mp3(data) and _has_more_than_its_header_says(data)
+
+
+def goes_on(data: bytes, end: int) -> bool:
+    """Whether an MP3 goes on, by more than tags take, after the bytes that libsndfile has read.
+
+    It takes some damage for the end, and stops at the length that it expects: without Xing's header, of as many frames
+    as there would be if all were of the first one's size.
+    """
+    return _is_mp3(data) and len(data) > end + _MP3_TAGS
+
+
+def _is_mp3(data: bytes) -> bool:
+    return data.startswith((b"ID3", b"\xff"))
 
 
 def _is_chained(ogg: bytes) -> bool:
@@ -43,4 +54,4 @@ def _has_more_than_its_header_says(mp3: bytes) -> bool:
     if not flags & 2:  # it does not count them
         return False
     n_bytes = numbers[flags & 1]  # after the number of frames, where there is one
-    return len(mp3) > int(start + n_bytes) + _MP3_TAGS
+    return goes_on(mp3, int(start + n_bytes))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import socket
 import struct
 import sys
@@ -14,14 +15,15 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import maeum.audio.ffmpeg
-from maeum.audio.decoding import decode
+from maeum.audio.decoding import decode, decode_here
 from maeum.audio.resampling import SAMPLE_RATE_HZ
 from maeum.errors import AudioTooLong, EmptyAudio, UndecodableAudio
-from tests.audio_files import encode_with_ffmpeg, sound, write
+from tests.audio_files import Samples, encode_with_ffmpeg, sound, write
 
 # damaged and hostile files
 
@@ -116,6 +118,14 @@ def test_a_header_that_lies_about_the_size_does_no_harm(claimed: int) -> None:
     assert decode(bytes(data)).duration_s == pytest.approx(10 / 32_000 if claimed == 10 else 1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "FLOAT", "ULAW"])
+def test_a_big_endian_wav_that_libsndfile_reads_nothing_of_is_refused(subtype: str) -> None:
+    data = bytearray(write(sound(16_000), subtype=subtype, endian="BIG"))
+    struct.pack_into(">I", data, data.index(b"data") + 4, 0)
+    with pytest.raises(UndecodableAudio, match="big-endian"):
+        decode(bytes(data))
+
+
 @pytest.mark.parametrize("container", ["FLAC", "MP3", "OGG"])
 def test_of_recordings_that_were_put_together_all_is_heard(container: str) -> None:
     data = write(sound(32_000), container=container)
@@ -128,11 +138,57 @@ def test_of_recordings_of_two_kinds_the_first_is_heard() -> None:
     assert decode(vorbis + opus).duration_s >= 2.0
 
 
+def without_header(mp3: bytes) -> bytes:
+    (start,) = (found for name in (b"Xing", b"Info") if (found := mp3.find(name)) >= 0)
+    return mp3[mp3.index(mp3[:2], start) :]
+
+
+def mp3_without_header(samples: Samples, bitrate_mode: str) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, 16_000, format="MP3", bitrate_mode=bitrate_mode, compression_level=0.5)
+    return without_header(stream.getvalue())
+
+
 def test_an_mp3_after_which_another_without_a_header_comes_is_heard_to_its_end() -> None:
     data = write(sound(32_000), container="MP3")
-    (start,) = (found for name in (b"Xing", b"Info") if (found := data.find(name)) >= 0)
-    bare = data[data.index(data[:2], start) :]
-    assert decode(data + bare).duration_s > 1.8 * decode(data).duration_s
+    assert decode(data + without_header(data)).duration_s > 1.8 * decode(data).duration_s
+
+
+def test_an_mp3_is_heard_past_its_gaps() -> None:
+    data = write(sound(320_000), container="MP3")
+    whole = decode(data).duration_s
+    for start in range(2_000, len(data) - 2_000, len(data) // 16):
+        damaged = data[:start] + bytes(500) + data[start + 500 :]
+        assert decode(damaged).duration_s == pytest.approx(whole, abs=0.7)
+
+
+def test_of_an_mp3_cut_off_after_a_gap_what_was_there_is_heard() -> None:
+    data = write(sound(320_000), container="MP3")
+    half = len(data) // 2
+    for start in range(2_000, half - 2_000, len(data) // 8):
+        damaged = data[:start] + bytes(500) + data[start + 500 : half]
+        assert decode(damaged).duration_s == pytest.approx(decode(data[:half]).duration_s, abs=0.7)
+
+
+def test_an_mp3_without_a_header_is_heard_to_its_end_whatever_its_first_frames_promise() -> None:
+    # It grows quieter, and its frames smaller: at the size of the first ones there would be few.
+    fading = sound(320_000) * np.geomspace(1, 1e-4, 320_000, dtype=np.float32)[:, None]
+    assert decode(mp3_without_header(fading, "VARIABLE")).duration_s == pytest.approx(20.0, abs=0.2)
+
+
+def test_what_follows_an_mp3_and_is_no_sound_changes_nothing() -> None:
+    data = mp3_without_header(sound(160_000), "CONSTANT")
+    rest = b"APETAGEX" + np.random.default_rng(1).bytes(50_000)  # such as a picture
+    assert decode_here(data + rest, 600.0) is None
+    assert np.array_equal(decode(data + rest).samples, decode(data).samples)  # libsndfile's
+
+
+def test_the_end_of_a_damaged_ogg_file_is_heard_once() -> None:
+    data = write(sound(160_000), container="OGG")
+    middle = len(data) // 2
+    waveform = decode(data[:middle] + bytes(500) + data[middle + 500 :])
+    assert 8.0 < waveform.duration_s < 9.5  # a page is lost
+    assert waveform.samples[-16_000:] == pytest.approx(decode(data).samples[-16_000:], abs=1e-6)
 
 
 def test_pages_that_are_none_are_passed_over_at_once() -> None:

@@ -40,8 +40,9 @@ def assert_equals_librosa(data: bytes) -> None:
     "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"]
 )
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100])
-def test_every_width_equals_librosa(subtype: str, rate_hz: int) -> None:
-    assert_equals_librosa(write(sound(12_345, 2, rate_hz), rate_hz, subtype=subtype))
+@pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
+def test_every_width_equals_librosa(subtype: str, rate_hz: int, endian: str) -> None:
+    assert_equals_librosa(write(sound(12_345, 2, rate_hz), rate_hz, subtype=subtype, endian=endian))
 
 
 @pytest.mark.parametrize(
