@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ Engine = TypeVar("Engine")
 
 _STOP_TIMEOUT_S = 5.0
 _STOP_POLL_S = 0.1
+_ORPHAN_POLL_S = 1.0
 
 _log = logging.getLogger("maeum.runners")
 
@@ -42,11 +44,12 @@ def settings_to_start_with() -> Settings:
 
 
 def load_or_stop(load: Callable[[Settings], Engine]) -> Engine:
-    """Load a model. When it is not usable, end the server, which would start this runner again and again.
+    """Load a model, for as long as the server lives. When it is not usable, end the server, which would try for ever.
 
     Raises:
         StartError: the model or a setting does not allow a start.
     """
+    _end_with_the_server()
     try:
         with loading():
             return load(get_settings())
@@ -54,6 +57,23 @@ def load_or_stop(load: Callable[[Settings], Engine]) -> Engine:
         _log.error("event=start_refused %s", error.message)
         _stop_server()
         raise
+
+
+def _end_with_the_server() -> None:
+    """End this process when the one that started it has gone.
+
+    Killed, as by the kernel for want of memory, that cannot tell it; the port would stay taken, and nothing would start
+    a runner again.
+    """
+    server = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == server:
+            time.sleep(_ORPHAN_POLL_S)
+        _log.error("event=server_gone")
+        os._exit(1)
+
+    threading.Thread(target=watch, name="maeum-server-gone", daemon=True).start()
 
 
 def _stop_server() -> None:

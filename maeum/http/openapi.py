@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from maeum import __version__
+from maeum.errors import (
+    AudioTooLong,
+    MaeumError,
+    NoFile,
+    StageFailed,
+    StageOverloaded,
+    StageTimeout,
+    UndecodableAudio,
+    UploadTimeout,
+)
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 
 _FILE = {"type": "string", "format": "binary", "description": "An audio file of any common format."}
@@ -67,7 +78,22 @@ _CONTRACT_EXAMPLE = {
     "emotion_analysis": [0.74, 0.15, 0.01, 0.02, 0.02, 0.06],
 }
 
-
+# Of each status an example, and what else has it.
+_ERRORS: dict[MaeumError, str] = {
+    NoFile("the form has no file in the field 'file'"): (
+        "No file, no multipart form, or one with more files, text fields or text than allowed"
+    ),
+    UploadTimeout("the upload stopped: less than 64 KB of it arrived in 30 s"): "The upload stopped coming",
+    AudioTooLong("the recording is longer than 600 s"): "More bytes or seconds than allowed",
+    UndecodableAudio("the file is not audio that can be decoded"): (
+        "Empty or undecodable audio, or a field with a wrong value"
+    ),
+    StageFailed("the speech runner failed"): "A model failed on this recording",
+    StageOverloaded("the models have too much work; try again later"): (
+        "More work than can be done in time, or more uploads than there is memory for"
+    ),
+    StageTimeout("the request took longer than 600 s"): "Not done within the deadline",
+}
 _WARNINGS_HEADER = {
     "X-Maeum-Warnings": {
         "schema": {"type": "string"},
@@ -81,18 +107,9 @@ def _operation(
     answer: type,
     example: Any,
     error: type,
-    error_example: Any,
+    error_example: Callable[[MaeumError], Any],
     headers: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    errors = {
-        400: "No file, no multipart form, or one with more files, text fields or text than allowed",
-        408: "The upload stopped coming",
-        413: "More bytes or seconds than allowed",
-        422: "Empty or undecodable audio, or a field with a wrong value",
-        500: "A model failed on this recording",
-        503: "More work than can be done in time, or more uploads than there is memory for",
-        504: "Not done within the deadline",
-    }
     return {
         "tags": ["Analyze"],
         "response_model": None,
@@ -104,12 +121,12 @@ def _operation(
                 "headers": headers or {},
             },
             **{
-                status: {
+                one.status: {
                     "model": error,
                     "description": text,
-                    "content": {"application/json": {"example": error_example}},
+                    "content": {"application/json": {"example": error_example(one)}},
                 }
-                for status, text in errors.items()
+                for one, text in _ERRORS.items()
             },
         },
         "openapi_extra": {
@@ -135,14 +152,14 @@ ANALYZE = _operation(
     AnalysisBody,
     _ANALYSIS_EXAMPLE,
     ErrorBody,
-    {"error": {"code": "no_file", "message": "the form has no file in the field 'file'"}},
+    lambda error: {"error": {"code": error.code, "message": error.message}},
 )
 CONTRACT = _operation(
     {"file": _FILE, "gender": _GENDER, "lang": _LANG},
     ContractBody,
     _CONTRACT_EXAMPLE,
     ContractErrorBody,
-    {"error": "the form has no file in the field 'file'"},
+    lambda error: {"error": error.message},
     _WARNINGS_HEADER,
 )
 

@@ -109,6 +109,16 @@ def test_requests_under_way_are_answered_before_the_server_stops(url: str, log: 
     server.wait(PATIENCE_S)
 
 
+def test_a_server_that_is_killed_leaves_no_process_behind(url: str, log: Path) -> None:
+    """They would hold its port, and answer, and nothing would start them again."""
+    server = process_of(log, "serve")
+    others = server.children(recursive=True)
+    assert len(others) > 3
+    server.kill()
+    _, alive = psutil.wait_procs(others, PATIENCE_S)
+    assert not alive
+
+
 def test_uploads_that_fill_the_memory_are_refused_until_others_have_gone(log: Path, clip: Clip) -> None:
     samples, rate_hz = soundfile.read(io.BytesIO(clip.data), dtype="float32")
     sound = io.BytesIO()

@@ -12,6 +12,8 @@ import pytest
 from bentoml.exceptions import BentoMLException
 from openapi_spec_validator import validate
 
+from maeum.errors import MaeumError
+from maeum.sentences import split_sentences
 from tests.conftest import Clip
 
 
@@ -49,6 +51,15 @@ def test_every_documented_route_has_an_example(server: str) -> None:
                 assert all("example" in media for media in answer["content"].values()), path
 
 
+@pytest.mark.parametrize("path", ["/v1/analyze", "/bentoml/analyze"])
+def test_every_documented_error_is_one_of_its_status(server: str, path: str) -> None:
+    status_of = {error.code: error.status for error in MaeumError.__subclasses__()}
+    responses = httpx.get(f"{server}/docs.json").json()["paths"][path]["post"]["responses"]
+    for status in set(responses) - {"200", "415"}:
+        example = responses[status]["content"]["application/json"]["example"]
+        assert status_of[example["error"]["code"]] == int(status)
+
+
 def test_documented_example_has_the_answer_s_keys(server: str, clip: Clip) -> None:
     spec = httpx.get(f"{server}/docs.json").json()
     for path in ("/v1/analyze", "/api/diary/analyze"):
@@ -65,15 +76,26 @@ def _keys(value: object) -> object:
 
 
 def test_metrics_count_the_items_of_each_runner(server: str, clip: Clip) -> None:
-    httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, timeout=60).raise_for_status()
+    before = _items(httpx.get(f"{server}/metrics").text)
+    answer = httpx.post(f"{server}/v1/analyze", files={"file": clip.data}, timeout=60).json()
 
     metrics = httpx.get(f"{server}/metrics").text
 
+    more = {runner: count - before[runner] for runner, count in _items(metrics).items()}
+    assert (more["speech"], more["voice"]) == (1, 1)
+    assert more["text"] == len(split_sentences(answer["transcript"]["text"]))
     assert metrics.count("# TYPE maeum_batch_size histogram") == 1
     assert "adaptive_batch_size" not in metrics  # it would count calls, not items
     for runner in ("speech", "text", "voice"):
         assert f'maeum_batch_size_bucket{{le="+Inf",runner="{runner}"}}' in metrics
         assert f'maeum_batch_seconds_count{{runner="{runner}"}}' in metrics
+
+
+def _items(metrics: str) -> dict[str, float]:
+    """How many items each runner has worked on."""
+    return {
+        runner: float(n) for runner, n in re.findall(r'^maeum_batch_size_sum{runner="(\w+)"} (\S+)$', metrics, re.M)
+    }
 
 
 def test_bentoml_client(server: str, clip: Clip) -> None:
