@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urljoin
 
 import av
@@ -117,19 +118,90 @@ def test_the_page_says_how_long_a_recording_may_be(server: str) -> None:
     assert '<body data-longest-s="90">' in TestClient(app).get("/").text
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="there is no node")
-def test_a_recording_a_file_and_an_answer_do_not_take_each_others_place(tmp_path: Path) -> None:
-    folder = tmp_path / "web"
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a user sees in each story of `page_behaviour.mjs`."""
+    if not shutil.which("node"):
+        pytest.skip("there is no node")
+    folder = tmp_path_factory.mktemp("page") / "web"
     shutil.copytree(Path(str(WEB)), folder)
     (folder / "package.json").write_text('{"type": "module"}')
     script = Path(__file__).parents[1] / "page_behaviour.mjs"
-    seen = json.loads(subprocess.run(["node", script, folder], capture_output=True, check=True, timeout=60).stdout)
-    assert "최대 1분 30초까지" in seen["hint"]
-    assert seen["whileAsked"] == {"submit": True, "file": True, "record": True}
-    assert seen["sentWhileAsked"] == 0
-    assert seen["whileRecording"] == {"chosen": "mine.wav", "record": False}
-    assert seen["recorded"] == {"chosen": "방금 녹음한 말", "submit": False, "released": 1}
-    assert seen["refused"] == {"released": 2, "record": False, "error": False}
+    done = subprocess.run(["node", script, folder], stdout=subprocess.PIPE, check=True, timeout=60)
+    return cast("dict[str, Any]", json.loads(done.stdout))
+
+
+def test_the_hint_says_the_length_in_words(seen: dict[str, Any]) -> None:
+    assert seen["hint"] == "최대 1분 30초까지 녹음할 수 있어요."
+
+
+def test_the_recording_button_keeps_the_focus_and_asks_once(seen: dict[str, Any]) -> None:
+    told = seen["keyboard"]
+    assert told["asking"] == ["녹음 시작", "true", "record"]
+    assert told["recording"] == ["녹음 끝내기", "false", "record"]
+    assert told["recorded"] == ["녹음 시작", "false", "record", "방금 녹음한 말"]
+    assert told["noMicrophone"] == ["녹음 시작", "false", "record", ["마이크를 찾지 못했어요.", ""]]
+    assert told["asked"] == 2, "for the first recording, and for the one without a microphone"
+
+
+def test_a_recording_is_neither_replaced_nor_sent_before_its_end(seen: dict[str, Any]) -> None:
+    told = seen["recording"]
+    assert told["asking"] == told["recording"] == {"chosen": "mine.wav", "submit": True, "file": True}
+    assert told["sent"] == 0
+    assert told["recorded"] == {"chosen": "방금 녹음한 말", "usable": True}
+
+
+def test_the_microphone_is_released(seen: dict[str, Any]) -> None:
+    error = ["녹음을 시작하지 못했어요.", ""]
+    assert seen["released"] == {"recording": 0, "recorded": 1, "refused": 2, "error": error}
+
+
+def test_the_player_seeks_a_length_that_it_does_not_know(seen: dict[str, Any]) -> None:
+    assert seen["length"] == {"sought": 1e9, "back": 0, "known": 0}
+
+
+def test_progress_has_no_value_while_the_server_listens(seen: dict[str, Any]) -> None:
+    told = seen["answer"]
+    assert told["sending"] == ["보내는 중이에요…", "0", "cancel"]
+    assert told["analyzing"] == ["듣고 있어요…", "indeterminate", "cancel"]
+    assert told["progress"] is None
+
+
+def test_an_answer_is_shown_for_the_file_that_was_sent(seen: dict[str, Any]) -> None:
+    told = seen["answer"]
+    assert (told["chosen"], told["transcript"]) == ("mine.wav", "안녕")
+    assert told["usable"]
+    assert told["focus"] == "result-title"
+
+
+def test_an_answer_goes_with_the_next_file_recording_or_sending(seen: dict[str, Any]) -> None:
+    assert seen["places"] == [True, False, True, False, True, False, False], "the last after an error"
+
+
+def test_an_error_is_shown_until_the_next_try_and_leaves_a_usable_form(seen: dict[str, Any]) -> None:
+    busy = ["지금은 요청이 많아요. 잠시 뒤에 다시 해 주세요.", "overloaded: busy"]
+    broken = ["서버와 연결이 끊겼어요. 파일이 너무 크거나 서버가 꺼져 있을 수 있어요.", ""]
+    other = ["분석하지 못했어요.", ""]
+    after_each = [[error, True, "submit", ""] for error in (busy, broken, other)]
+    assert seen["errors"] == [after_each[0], [None, False, "cancel", ""], *after_each[1:]]
+
+
+def test_cancelling_ends_the_request_and_leaves_a_usable_form(seen: dict[str, Any]) -> None:
+    told = seen["cancelled"]
+    assert told["isAborted"]
+    assert told["seen"] == ["그만두었어요.", None, False, True, "submit"]
+    assert (told["again"], told["answered"]) == ("0", True)
+
+
+def test_what_is_not_in_the_page_s_language_names_its_own(seen: dict[str, Any]) -> None:
+    assert seen["languages"] == {"page": "en", "transcript": "ko", "time": None, "said": "ko", "detail": "en"}
+
+
+def test_markup_in_an_answer_stays_text(seen: dict[str, Any]) -> None:
+    told = seen["markup"]
+    assert told["made"] == ["dd", "dt", "li", "span"]
+    in_answer = {"emotion", "model", "part", "segment", "stage", "summary", "transcript", "voice", "warning", "words"}
+    assert set(told["shown"]) == in_answer | {"file", "code", "message"}
 
 
 def test_the_service_takes_what_browsers_record(server: str, clip: Clip) -> None:

@@ -54,7 +54,7 @@ function render() {
   find("record-label").textContent = text(state.recording ? "stop" : "record");
   find("record").classList.toggle("recording", Boolean(state.recording));
   find("record-time").hidden = !state.recording;
-  find("record").disabled = state.asking;
+  find("record").setAttribute("aria-disabled", state.asking); // what is disabled loses the focus
   find("record-hint").textContent = text("recordHint").replace("{time}", inWords(longestS));
   if (!canRecord()) {
     find("record").disabled = true;
@@ -90,7 +90,16 @@ function take(file, isRecorded) {
   update({ file, isRecorded, error: null, answer: null, status: "ready" });
 }
 
+/** Find out the length of a recording, which browsers do not write into it: only who seeks its end is told. */
+function measure() {
+  const player = find("player");
+  if (player.duration !== Infinity) return;
+  player.addEventListener("durationchange", () => (player.currentTime = 0), { once: true });
+  player.currentTime = 1e9;
+}
+
 async function toggleRecording() {
+  if (state.asking) return;
   if (state.recording) {
     state.recording.stop();
     return;
@@ -122,8 +131,9 @@ async function submit(event) {
   const started = performance.now();
   const ticking = setInterval(() => (find("elapsed").textContent = clock((performance.now() - started) / 1000)), 250);
   const onSent = (share) => {
+    if (state.status === "analyzing") return; // the end of an upload is told twice
     find("progress").value = share;
-    if (share < 1 || state.status === "analyzing") return;
+    if (share < 1) return;
     find("progress").removeAttribute("value"); // from here on nobody knows how long it takes
     update({ status: "analyzing" });
   };
@@ -163,6 +173,7 @@ function watchDrops() {
 
 find("form").addEventListener("submit", submit);
 find("record").addEventListener("click", toggleRecording);
+find("player").addEventListener("loadedmetadata", measure);
 find("cancel").addEventListener("click", () => state.abort?.abort());
 find("file").addEventListener("change", () => {
   const [file] = find("file").files;

@@ -23,7 +23,14 @@ export function showResult(answer) {
   fill("voice", bars(Object.entries(voice)));
   fill("words", words ? bars(Object.entries(words)) : [element("li", text("noWords"), "message")]);
 
-  fill("segments", transcript.segments.flatMap((one) => pair(`${clock(one.start_s)}–${clock(one.end_s)}`, one.text)));
+  fill(
+    "segments",
+    transcript.segments.flatMap((one) => {
+      const [time, said] = pair(`${clock(one.start_s)}–${clock(one.end_s)}`, one.text);
+      said.lang = transcript.language;
+      return [time, said];
+    }),
+  );
   fill(
     "timings",
     Object.entries(answer.timings_ms).flatMap(([stage, ms]) =>

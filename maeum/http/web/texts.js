@@ -77,14 +77,14 @@ const ko = {
   },
   labels: { ANGRY: "분노", SAD: "슬픔", DISGUST: "혐오", HAPPY: "기쁨", FEAR: "두려움", SURPRISE: "놀람" },
   stages: {
-    decode: "소리 풀기",
+    decode: "음성 디코딩",
     speech: "받아쓰기",
     features: "목소리 특징",
     voice: "목소리 감정",
-    text: "말 감정",
+    text: "말에 담긴 감정",
     summary: "요약",
     fuse: "합치기",
-    total: "모두",
+    total: "전체",
   },
 };
 
