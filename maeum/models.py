@@ -21,6 +21,7 @@ from maeum.files import as_text
 from maeum.model_store.files import (
     FETCH_HINT,
     LOCK_NAME,
+    READ_HINT,
     FileEntry,
     Lock,
     LockEntry,
@@ -72,7 +73,7 @@ def resolve(kind: ModelKind, settings: Settings, *, check_hashes: bool = True) -
 
     Raises:
         InvalidConfiguration: the reference is not valid.
-        ModelMissing: the model or one of its files is not there; the message says what to do.
+        ModelMissing: the model or one of its files is not there or cannot be read; the message says what to do.
         ModelInvalid: a fetched file is not what was fetched, or the lock is damaged.
     """
     reference = parse_reference(kind, settings.model_reference(kind))
@@ -81,7 +82,10 @@ def resolve(kind: ModelKind, settings: Settings, *, check_hashes: bool = True) -
         entry = lock.find(kind, reference.repo, reference.revision)
         if entry is None:
             raise ModelMissing(f"the {kind} model {reference} has not been fetched: {FETCH_HINT}")
-        return _verified(entry, lock, settings.models_dir, check_hashes)
+        try:
+            return _verified(entry, lock, settings.models_dir, check_hashes)
+        except OSError as error:
+            raise ModelMissing(f"the {kind} model {reference} cannot be read ({error.strerror}): {READ_HINT}") from None
     if reference is None:
         folder = ModelFolder(kind, PROJECT_DIR / "models" / "embedded" / kind, f"embedded:{kind}")
         advice = f"restore models/embedded/{kind} from the repository"
@@ -141,7 +145,7 @@ def fetch(
                 for kind, reference in wanted
             ]
     except OSError as error:
-        raise ModelMissing(f"the models folder (MAEUM_MODELS_DIR) cannot be written: {error.strerror}") from None
+        raise ModelMissing(f"the models folder (MAEUM_MODELS_DIR) cannot be used: {error.strerror}") from None
 
 
 def _fetch_one(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,15 @@ class TestFetchedModels:
         with pytest.raises(ModelInvalid, match=r"pytorch_model\.pth"):
             resolve("voice", chosen)
 
+    def test_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path)
+        (folder / "pytorch_model.pth").write_bytes(b"")
+        Lock().with_entry(entry_for(folder)).save(tmp_path)
+        (folder / "pytorch_model.pth").unlink()
+        os.mknod(folder / "pytorch_model.pth", stat.S_IFSOCK)  # root may open every file, and nobody a socket
+        with pytest.raises(ModelMissing, match=r"me/model@main cannot be read \(No such device .*MAEUM_MODELS_DIR"):
+            resolve("voice", chosen)
+
     def test_file_that_a_loader_would_prefer_to_the_checked_one(self, tmp_path: Path) -> None:
         chosen, folder = locked(tmp_path, "text")
         (folder / "adapter_config.json").write_bytes(b"{}")
@@ -123,7 +134,12 @@ class TestLock:
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"models": [{}]}', b"\xff"])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / LOCK_NAME).write_bytes(content)
-        with pytest.raises(ModelInvalid, match=r"models\.lock\.json is unreadable or damaged"):
+        with pytest.raises(ModelInvalid, match=r"models\.lock\.json is damaged"):
+            Lock.load(tmp_path)
+
+    def test_that_cannot_be_read_is_not_called_damaged(self, tmp_path: Path) -> None:
+        (tmp_path / LOCK_NAME).mkdir()
+        with pytest.raises(ModelMissing, match=r"lock\.json cannot be read \(Is a directory\): .*MAEUM_MODELS_DIR"):
             Lock.load(tmp_path)
 
     @pytest.mark.parametrize(
