@@ -21,7 +21,7 @@ from maeum.labels import read_json_object
 from maeum.settings import ModelKind
 
 LOCK_NAME = "models.lock.json"
-FETCH_HINT = "run `make models` (or `maeum models fetch`)"
+FETCH_HINT = "run `python -m maeum models fetch` (in a checkout: `make models`)"
 READ_HINT = "check that this user may read the models folder (MAEUM_MODELS_DIR)"
 
 _SHARD_SUFFIXES = {

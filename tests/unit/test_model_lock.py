@@ -27,7 +27,7 @@ class TestFetchedModels:
     @pytest.mark.parametrize("reference", ["hub:me/other", "hub:me/model@v2"])
     def test_reference_that_was_never_fetched(self, tmp_path: Path, reference: str) -> None:
         locked(tmp_path)
-        with pytest.raises(ModelMissing, match="has not been fetched: run `make models`"):
+        with pytest.raises(ModelMissing, match="has not been fetched: run `python -m maeum models fetch`"):
             resolve("voice", settings(voice_model=reference, models_dir=tmp_path))
 
     def test_lock_of_one_kind_is_none_of_another(self, tmp_path: Path) -> None:
@@ -37,13 +37,13 @@ class TestFetchedModels:
 
     def test_production_profile_never_falls_back_to_the_embedded_models(self, tmp_path: Path) -> None:
         for kind in MODEL_KINDS:
-            with pytest.raises(ModelMissing, match="run `make models`"):
+            with pytest.raises(ModelMissing, match="run `python -m maeum models fetch`"):
                 resolve(kind, settings(profile="production", models_dir=tmp_path / "empty"))
 
     def test_no_folder_beside_the_lock(self, tmp_path: Path) -> None:
         chosen, folder = locked(tmp_path)
         folder.rename(tmp_path / "elsewhere")
-        with pytest.raises(ModelMissing, match="run `make models`"):
+        with pytest.raises(ModelMissing, match="run `python -m maeum models fetch`"):
             resolve("voice", chosen)
 
     @pytest.mark.parametrize("name", FILES["voice"])
