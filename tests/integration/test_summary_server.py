@@ -168,6 +168,7 @@ def test_status(replies: list[Reply], expected: str, n_requests: int) -> None:
         completion("<think>\nHe is sad. I should answer kindly.", "length"),
         completion("<think>\nHe is sad."),
         completion("친구를 만난 일기를 썼다. 한두 문장으로 정리해야 한다.", "length"),
+        completion("친구를 만나 기쁘셨", "content_filter"),
     ],
 )
 def test_answer_without_a_summary(reply: Reply) -> None:
