@@ -110,6 +110,7 @@ def fetch(
     *,
     update: bool = False,
     progress: Progress | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> list[ModelFolder]:
     """Fetch the hub models that the settings name, and write down what came in `models.lock.json`.
 
@@ -122,6 +123,7 @@ def fetch(
         kinds: which of the three to fetch; one that names no hub model is skipped.
         update: resolve the revisions again instead of keeping the locked commits.
         progress: called while files arrive.
+        on_wait: called when another process is fetching, before this one waits for it.
 
     Returns:
         The fetched models, in the order of `kinds`.
@@ -139,7 +141,7 @@ def fetch(
 
     hub = Hub(settings.hf_endpoint, settings.hf_token)
     try:
-        with _alone_in(settings.models_dir):
+        with _alone_in(settings.models_dir, on_wait):
             return [
                 _fetch_one(hub, kind, reference, settings.models_dir, update, progress or _silent)
                 for kind, reference in wanted
@@ -247,10 +249,15 @@ def _matching(path: Path, sha256: str | None) -> FileEntry | None:
 
 
 @contextmanager
-def _alone_in(models_dir: Path) -> Iterator[None]:
+def _alone_in(models_dir: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
     models_dir.mkdir(parents=True, exist_ok=True)
     with (models_dir / ".fetch.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait:
+                on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
