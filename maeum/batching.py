@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -61,7 +61,8 @@ class BatchingStage(Generic[Items, Result]):
     ) -> None:
         self._call, self._merge, self._weigh = call, merge, weigh
         self._max_weight, self._max_in_flight, self._max_wait_s = max_weight, max_in_flight, max_wait_s
-        self._waiting: deque[_Call[Items, Result]] = deque()
+        # A set in the order of arrival: those in the middle leave it, too, at no cost.
+        self._waiting: OrderedDict[_Call[Items, Result], None] = OrderedDict()
         self._senders: set[asyncio.Task[None]] = set()
 
     async def run(self, items: Items) -> list[Result | Failure]:
@@ -79,16 +80,16 @@ class BatchingStage(Generic[Items, Result]):
     async def _run(self, items: Items) -> list[Result | Failure]:
         loop = asyncio.get_running_loop()
         call: _Call[Items, Result] = _Call(items, self._weigh(items), loop.create_future())
-        self._waiting.append(call)
+        self._waiting[call] = None
         if len(self._senders) < self._max_in_flight:
             self._senders.add(loop.create_task(self._send()))
-        if self._max_wait_s is None:
-            return await call.answer
-        timer = loop.call_later(self._max_wait_s, self._refuse, call)
+        timer = None if self._max_wait_s is None else loop.call_later(self._max_wait_s, self._refuse, call)
         try:
             return await call.answer
         finally:
-            timer.cancel()
+            self._waiting.pop(call, None)  # whoever has gone or was refused leaves no sound behind
+            if timer is not None:
+                timer.cancel()
 
     def _refuse(self, call: _Call[Items, Result]) -> None:
         if call in self._waiting and not call.answer.done():
@@ -110,14 +111,15 @@ class BatchingStage(Generic[Items, Result]):
         calls: list[_Call[Items, Result]] = []
         weight = 0.0
         while self._waiting:
-            call = self._waiting[0]
-            if call.answer.done():  # its caller has gone, or was refused
-                self._waiting.popleft()
+            call = next(iter(self._waiting))
+            if call.answer.done():  # its caller has gone, or was refused, in this turn of the loop
+                del self._waiting[call]
             elif calls and weight + call.weight > self._max_weight:
                 break
             else:
                 weight += call.weight
-                calls.append(self._waiting.popleft())
+                calls.append(call)
+                del self._waiting[call]
         return calls
 
     async def _answer(self, calls: list[_Call[Items, Result]]) -> None:

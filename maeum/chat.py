@@ -143,7 +143,8 @@ _ANSWER_TAG = re.compile(r"(?i)</?answer>|<\|[a-z_]*\|>")
 def _answer(body: bytes) -> ChatAnswer:
     choice = _Completion.model_validate_json(body).choices[0]
     *_, text = _END_OF_THOUGHTS.split(choice.message.content)
-    if choice.finish_reason == "length" or _THINKING.match(text):  # it had no room, or never came to its answer
+    # It had no room, the server's filter cut it off, or it never came to its answer.
+    if choice.finish_reason in ("length", "content_filter") or _THINKING.match(text):
         return ChatAnswer("", "invalid_answer")
     return ChatAnswer(_ANSWER_TAG.sub("", text))
 

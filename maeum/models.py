@@ -21,6 +21,7 @@ from maeum.files import as_text
 from maeum.model_store.files import (
     FETCH_HINT,
     LOCK_NAME,
+    READ_HINT,
     FileEntry,
     Lock,
     LockEntry,
@@ -72,7 +73,7 @@ def resolve(kind: ModelKind, settings: Settings, *, check_hashes: bool = True) -
 
     Raises:
         InvalidConfiguration: the reference is not valid.
-        ModelMissing: the model or one of its files is not there; the message says what to do.
+        ModelMissing: the model or one of its files is not there or cannot be read; the message says what to do.
         ModelInvalid: a fetched file is not what was fetched, or the lock is damaged.
     """
     reference = parse_reference(kind, settings.model_reference(kind))
@@ -81,7 +82,10 @@ def resolve(kind: ModelKind, settings: Settings, *, check_hashes: bool = True) -
         entry = lock.find(kind, reference.repo, reference.revision)
         if entry is None:
             raise ModelMissing(f"the {kind} model {reference} has not been fetched: {FETCH_HINT}")
-        return _verified(entry, lock, settings.models_dir, check_hashes)
+        try:
+            return _verified(entry, lock, settings.models_dir, check_hashes)
+        except OSError as error:
+            raise ModelMissing(f"the {kind} model {reference} cannot be read ({error.strerror}): {READ_HINT}") from None
     if reference is None:
         folder = ModelFolder(kind, PROJECT_DIR / "models" / "embedded" / kind, f"embedded:{kind}")
         advice = f"restore models/embedded/{kind} from the repository"
@@ -106,6 +110,7 @@ def fetch(
     *,
     update: bool = False,
     progress: Progress | None = None,
+    on_wait: Callable[[], None] | None = None,
 ) -> list[ModelFolder]:
     """Fetch the hub models that the settings name, and write down what came in `models.lock.json`.
 
@@ -118,6 +123,7 @@ def fetch(
         kinds: which of the three to fetch; one that names no hub model is skipped.
         update: resolve the revisions again instead of keeping the locked commits.
         progress: called while files arrive.
+        on_wait: called when another process is fetching, before this one waits for it.
 
     Returns:
         The fetched models, in the order of `kinds`.
@@ -135,13 +141,13 @@ def fetch(
 
     hub = Hub(settings.hf_endpoint, settings.hf_token)
     try:
-        with _alone_in(settings.models_dir):
+        with _alone_in(settings.models_dir, on_wait):
             return [
                 _fetch_one(hub, kind, reference, settings.models_dir, update, progress or _silent)
                 for kind, reference in wanted
             ]
     except OSError as error:
-        raise ModelMissing(f"the models folder (MAEUM_MODELS_DIR) cannot be written: {error.strerror}") from None
+        raise ModelMissing(f"the models folder (MAEUM_MODELS_DIR) cannot be used: {error.strerror}") from None
 
 
 def _fetch_one(
@@ -243,10 +249,15 @@ def _matching(path: Path, sha256: str | None) -> FileEntry | None:
 
 
 @contextmanager
-def _alone_in(models_dir: Path) -> Iterator[None]:
+def _alone_in(models_dir: Path, on_wait: Callable[[], None] | None) -> Iterator[None]:
     models_dir.mkdir(parents=True, exist_ok=True)
     with (models_dir / ".fetch.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait:
+                on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -42,8 +42,14 @@ def fetch_models(arguments: argparse.Namespace) -> int:
     Raises:
         StartError: a model cannot be had; the message says what to do.
     """
+    settings = _settings(arguments)
+
+    def announce() -> None:
+        folder = printable(str(settings.models_dir))
+        print(f"another fetch is under way in {folder}: this one waits until it is done", file=sys.stderr)
+
     with _progress() as progress:
-        folders = fetch(_settings(arguments), _kinds(arguments), update=arguments.update, progress=progress)
+        folders = fetch(settings, _kinds(arguments), update=arguments.update, progress=progress, on_wait=announce)
     for folder in folders:
         _print_folder(folder)
     if not folders:

@@ -21,7 +21,8 @@ from maeum.labels import read_json_object
 from maeum.settings import ModelKind
 
 LOCK_NAME = "models.lock.json"
-FETCH_HINT = "run `make models` (or `maeum models fetch`)"
+FETCH_HINT = "run `python -m maeum models fetch` (in a checkout: `make models`)"
+READ_HINT = "check that this user may read the models folder (MAEUM_MODELS_DIR)"
 
 _SHARD_SUFFIXES = {
     "model.safetensors.index.json": re.compile(r"model-\d{5}-of-\d{5}\.safetensors"),
@@ -186,16 +187,17 @@ class Lock(BaseModel):
         """Read the lock; one that does not exist is empty.
 
         Raises:
-            ModelInvalid: the file is there but not a lock.
+            ModelMissing: it cannot be read.
+            ModelInvalid: it is no lock.
         """
         try:
             return cls.model_validate_json((models_dir / LOCK_NAME).read_bytes())
         except FileNotFoundError:
             return cls()
-        except (OSError, ValidationError):
-            raise ModelInvalid(
-                f"{LOCK_NAME} is unreadable or damaged: restore it, or delete it and {FETCH_HINT}"
-            ) from None
+        except OSError as error:
+            raise ModelMissing(f"{LOCK_NAME} cannot be read ({error.strerror}): {READ_HINT}") from None
+        except ValidationError:
+            raise ModelInvalid(f"{LOCK_NAME} is damaged: restore it, or delete it and {FETCH_HINT}") from None
 
     def find(self, kind: ModelKind, repo: str, revision: str) -> LockEntry | None:
         """Return the entry of a reference, if it was fetched."""

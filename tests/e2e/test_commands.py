@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 
@@ -166,10 +167,28 @@ def test_production_models_are_fetched_and_served(tmp_path: Path, clip: Clip) ->
         assert answer["models"][kind].startswith(f"{reference}@")
 
 
+def test_the_image_s_command_line_finds_the_code(tmp_path: Path) -> None:
+    """The image starts in the Bento's folder, with the code in `src` and installed nowhere."""
+    run([sys.executable, "-m", "bentoml", "build"], BENTOML_HOME=str(tmp_path), BENTOML_DO_NOT_TRACK="True")
+    (bento,) = (path for path in (tmp_path / "bentos" / "maeum").iterdir() if path.is_dir())
+    variables = dict(re.findall(r"^ARG (\w+)=(.*)$", (bento / "env/docker/Dockerfile").read_text(), re.MULTILINE))
+    code = variables.get("PYTHONPATH", "").replace(variables["BENTO_PATH"], str(bento))
+    listed = subprocess.run(
+        [sys.executable, "-S", "-m", "maeum", "models", "list"],
+        cwd=bento,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([code, sysconfig.get_path("purelib")])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert listed.returncode == 0, listed.stderr
+    assert listed.stdout.count(str(bento / "src" / "models" / "embedded")) == 3
+
+
 @pytest.mark.parametrize(
     ("environment", "reason"),
     [
-        ({"MAEUM_PROFILE": "production", "MAEUM_MODELS_DIR": "nothing"}, r"run `make models` .*\(model_missing\)"),
+        ({"MAEUM_PROFILE": "production", "MAEUM_MODELS_DIR": "nothing"}, r"run `python -m maeum .*\(model_missing\)"),
         ({"MAEUM_PROFILE": "prod"}, r"MAEUM_PROFILE: .*'production' \(invalid_configuration\)"),
         ({"MAEUM_CALIBRATION": "absent.json"}, r"calibration file absent.json: .*\(invalid_configuration\)"),
         ({"MAEUM_SPEECH_MODEL": "nowhere"}, r"correct MAEUM_SPEECH_MODEL \(model_missing\)"),

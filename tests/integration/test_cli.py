@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -243,6 +245,22 @@ def test_models_are_fetched_listed_and_verified(
     weights.write_bytes(weights.read_bytes()[:-1])
     assert main(["models", "verify", "voice", *production]) == 1
     assert "model_invalid" in capsys.readouterr().out
+
+
+def test_a_fetch_says_that_it_waits_for_another(hub: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "hub").mkdir()
+    with (tmp_path / "hub" / ".fetch.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        fetching = start("models", "fetch", "voice", "--profile", "production")
+        assert fetching.stderr
+        silent = threading.Timer(60, fetching.kill)
+        silent.start()
+        said = fetching.stderr.readline().decode()
+        silent.cancel()
+    out, _ = fetching.communicate(timeout=60)
+    assert said == f"another fetch is under way in {tmp_path / 'hub'}: this one waits until it is done\n"
+    assert fetching.returncode == 0
+    assert out.startswith(b"voice")
 
 
 def test_a_fetch_that_fails_is_3(

@@ -61,7 +61,7 @@ class TestBrokenDownloads:
         error = refusal(lambda: fetch(settings, ["voice"]))
         assert isinstance(error, ModelMissing)
         assert "check the network" in error.message
-        assert "run `make models`" in refusal(lambda: resolve("voice", settings)).message
+        assert "run `python -m maeum models fetch`" in refusal(lambda: resolve("voice", settings)).message
 
     @pytest.mark.parametrize("name", ["pytorch_model.pth", "labels.json"])
     def test_truncated_file(

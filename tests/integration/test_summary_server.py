@@ -168,6 +168,7 @@ def test_status(replies: list[Reply], expected: str, n_requests: int) -> None:
         completion("<think>\nHe is sad. I should answer kindly.", "length"),
         completion("<think>\nHe is sad."),
         completion("친구를 만난 일기를 썼다. 한두 문장으로 정리해야 한다.", "length"),
+        completion("친구를 만나 기쁘셨", "content_filter"),
     ],
 )
 def test_answer_without_a_summary(reply: Reply) -> None:
@@ -273,15 +274,6 @@ def test_failure_is_one_line_of_facts(caplog: pytest.LogCaptureFixture) -> None:
     assert record.getMessage().startswith("event=summary_failed code=unauthorized ms=")
     assert summary.contract_text.startswith("(요약 실패) ")
     assert KEY not in summary.contract_text
-
-
-def test_key_that_no_header_can_hold(caplog: pytest.LogCaptureFixture) -> None:
-    with ChatServer(GOOD) as server:
-        values = {"openai_api_key": "sk-비밀\n열쇠", "openai_base_url": server.base_url}
-        summary = asyncio.run(Summarizer(Settings.model_validate(values)).summarize(DIARY))
-    assert summary == failed("unexpected")
-    assert "비밀" not in caplog.text
-    assert server.requests == []
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import bentoml
@@ -181,6 +183,40 @@ def test_a_cancelled_caller_leaves_the_others_alone() -> None:
 
     assert asyncio.run(main()) == [6]
     assert model.batches == [[1], [3]]
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_what_nobody_waits_for_any_more_is_not_held(refused: bool) -> None:
+    class Sound(list[int]):
+        """A list that can be referred to weakly."""
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        async def model(batch: list[int]) -> list[int | Failure]:
+            await done.wait()
+            return list(batch)
+
+        max_wait_s = 0.01 if refused else None
+        stage = BatchingStage[list[int], int](model, merge=join_lists, max_weight=1, max_wait_s=max_wait_s)
+        under_way = asyncio.create_task(stage.run([1]))
+        await a_few_turns()
+        in_front = asyncio.create_task(stage.run([2]))
+        sound = Sound([3])
+        held = weakref.ref(sound)
+        gone = asyncio.create_task(stage.run(sound))
+        await a_few_turns()
+        if not refused:
+            gone.cancel()
+        await asyncio.wait([gone])
+        assert gone.cancelled() or isinstance(gone.exception(), StageOverloaded)
+        del sound, gone
+        gc.collect()
+        assert held() is None
+        done.set()
+        await asyncio.wait([under_way, in_front])
+
+    asyncio.run(main())
 
 
 def test_a_wrong_number_of_results_is_an_error() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ class TestFetchedModels:
     @pytest.mark.parametrize("reference", ["hub:me/other", "hub:me/model@v2"])
     def test_reference_that_was_never_fetched(self, tmp_path: Path, reference: str) -> None:
         locked(tmp_path)
-        with pytest.raises(ModelMissing, match="has not been fetched: run `make models`"):
+        with pytest.raises(ModelMissing, match="has not been fetched: run `python -m maeum models fetch`"):
             resolve("voice", settings(voice_model=reference, models_dir=tmp_path))
 
     def test_lock_of_one_kind_is_none_of_another(self, tmp_path: Path) -> None:
@@ -35,13 +37,13 @@ class TestFetchedModels:
 
     def test_production_profile_never_falls_back_to_the_embedded_models(self, tmp_path: Path) -> None:
         for kind in MODEL_KINDS:
-            with pytest.raises(ModelMissing, match="run `make models`"):
+            with pytest.raises(ModelMissing, match="run `python -m maeum models fetch`"):
                 resolve(kind, settings(profile="production", models_dir=tmp_path / "empty"))
 
     def test_no_folder_beside_the_lock(self, tmp_path: Path) -> None:
         chosen, folder = locked(tmp_path)
         folder.rename(tmp_path / "elsewhere")
-        with pytest.raises(ModelMissing, match="run `make models`"):
+        with pytest.raises(ModelMissing, match="run `python -m maeum models fetch`"):
             resolve("voice", chosen)
 
     @pytest.mark.parametrize("name", FILES["voice"])
@@ -63,6 +65,15 @@ class TestFetchedModels:
         (folder / "pytorch_model.pth").rename(tmp_path / "outside.pth")
         (folder / "pytorch_model.pth").symlink_to(tmp_path / "outside.pth")
         with pytest.raises(ModelInvalid, match=r"pytorch_model\.pth"):
+            resolve("voice", chosen)
+
+    def test_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        chosen, folder = locked(tmp_path)
+        (folder / "pytorch_model.pth").write_bytes(b"")
+        Lock().with_entry(entry_for(folder)).save(tmp_path)
+        (folder / "pytorch_model.pth").unlink()
+        os.mknod(folder / "pytorch_model.pth", stat.S_IFSOCK)  # root may open every file, and nobody a socket
+        with pytest.raises(ModelMissing, match=r"me/model@main cannot be read \(No such device .*MAEUM_MODELS_DIR"):
             resolve("voice", chosen)
 
     def test_file_that_a_loader_would_prefer_to_the_checked_one(self, tmp_path: Path) -> None:
@@ -123,7 +134,12 @@ class TestLock:
     @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version": 2}', b'{"models": [{}]}', b"\xff"])
     def test_damaged(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / LOCK_NAME).write_bytes(content)
-        with pytest.raises(ModelInvalid, match=r"models\.lock\.json is unreadable or damaged"):
+        with pytest.raises(ModelInvalid, match=r"models\.lock\.json is damaged"):
+            Lock.load(tmp_path)
+
+    def test_that_cannot_be_read_is_not_called_damaged(self, tmp_path: Path) -> None:
+        (tmp_path / LOCK_NAME).mkdir()
+        with pytest.raises(ModelMissing, match=r"lock\.json cannot be read \(Is a directory\): .*MAEUM_MODELS_DIR"):
             Lock.load(tmp_path)
 
     @pytest.mark.parametrize(
