@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 
 import pytest
+from pydantic import SecretStr
 
 from maeum.chat import MAX_BODY_BYTES
 from maeum.settings import Settings
@@ -274,6 +275,16 @@ def test_failure_is_one_line_of_facts(caplog: pytest.LogCaptureFixture) -> None:
     assert record.getMessage().startswith("event=summary_failed code=unauthorized ms=")
     assert summary.contract_text.startswith("(요약 실패) ")
     assert KEY not in summary.contract_text
+
+
+def test_what_nobody_expected_is_a_failure_without_the_key(caplog: pytest.LogCaptureFixture) -> None:
+    with ChatServer(GOOD) as server:
+        settings = Settings.model_validate({"openai_base_url": server.base_url})
+        key = SecretStr("sk-비밀\n열쇠")  # which settings refuse, and no header can hold
+        summary = asyncio.run(Summarizer(settings.model_copy(update={"openai_api_key": key})).summarize(DIARY))
+    assert summary == failed("unexpected")
+    assert "비밀" not in caplog.text
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
