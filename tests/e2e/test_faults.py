@@ -30,7 +30,8 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(log: Path) -> Iterator[str]:
-    with serve(log, MAEUM_REQUEST_TIMEOUT_S=str(DEADLINE_S)) as url:
+    """Of a server as in its image, where BentoML would start nothing again."""
+    with serve(log, BENTOML_CONTAINERIZED="true", MAEUM_REQUEST_TIMEOUT_S=str(DEADLINE_S)) as url:
         yield url
 
 
