@@ -17,6 +17,8 @@ MAX_BYTES = 64 * 1024
 """Of a request beside its body: twice what proxies accept."""
 TIMEOUT_S = 30.0
 """For the head of a request, and for anything else that keeps a connection open."""
+STOP_TIMEOUT_S = 30.0
+"""For the answers to the requests under way, once the server is told to stop."""
 _CHUNK_OVERHEAD = 8  # bytes around a body's byte, where a client sends each in a chunk of its own
 _END_OF_HEAD = b"\r\n\r\n"
 # Java's client offers HTTP/2 with every request. To ignore it is what RFC 9110 asks for (7.8), but httptools would take
@@ -34,8 +36,8 @@ def bound_connections() -> None:
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, which collects header fields and waits for them without end.
 
-    It closes one that has more than `MAX_BYTES` around a body, and one on which for `TIMEOUT_S` no head is complete and
-    no request is being answered.
+    It closes one that has more than `MAX_BYTES` around a body, one on which for `TIMEOUT_S` no head is complete and no
+    request is being answered, and one whose answer is not there `STOP_TIMEOUT_S` after the server was told to stop.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -94,6 +96,11 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().on_message_complete()
 
+    def shutdown(self) -> None:
+        """The server stops, and waits for the last connection. Work for one that is closed is dropped."""
+        super().shutdown()
+        self.loop.call_later(STOP_TIMEOUT_S, self._leave_unanswered)
+
     @property
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -113,12 +120,20 @@ class Connection(HttpToolsProtocol):
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
+    def _leave_unanswered(self) -> None:
+        if not self.transport.is_closing():
+            _log.warning("event=stopped_without_answer")
+            has_begun = self.cycle.response_started or self.pipeline
+            self._close(None if has_begun else HTTPStatus.SERVICE_UNAVAILABLE)
+
     def _refuse(self, status: HTTPStatus) -> None:
-        if self.transport.is_closing():
-            return
-        _log.warning("event=head_refused status=%d", status)
+        if not self.transport.is_closing():
+            _log.warning("event=head_refused status=%d", status)
+            self._close(None if self._is_answering else status)
+
+    def _close(self, status: HTTPStatus | None) -> None:
         self._stop_waiting()
-        if not self._is_answering:
+        if status is not None:
             line = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
             self.transport.write(line.encode("ascii"))
         self.transport.close()

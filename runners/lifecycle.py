@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import signal
 import threading
 import time
@@ -86,6 +87,8 @@ def outlive_the_service() -> None:
         while _service_runs():
             time.sleep(_STOP_POLL_S)
         leave(signal.SIGTERM, None)
+        time.sleep(_STOP_TIMEOUT_S)
+        os._exit(0)  # nobody waits for the batch that is still computed
 
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=wait_and_leave, daemon=True).start())
 
