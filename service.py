@@ -48,7 +48,7 @@ from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
 from runners.base import SERVICE_OPTIONS, SETTINGS
 from runners.bentoml_patches import count_only
-from runners.calls import RunnerCalls
+from runners.calls import PROBE_TIMEOUT_S, RunnerCalls
 from runners.connections import bound_connections
 from runners.lifecycle import load_or_stop
 
@@ -110,6 +110,7 @@ class Maeum:
         with loading():
             self._pipeline = build_pipeline(SETTINGS, stages)
         self._models_answered = False
+        self._asking: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._uploads = UploadRoom(max(SETTINGS.max_uploads_bytes, largest_upload(SETTINGS.max_upload_bytes)))
 
@@ -168,21 +169,25 @@ class Maeum:
     async def __is_ready__(self) -> bool:
         """Ready once each of the three models has answered through its runner, and while its process can be reached."""
         if not self._models_answered:
-            try:
-                for _ in range(_DISPATCHER_LESSONS):
-                    await self._ask_models(past_vad=False)
-                answered = await self._ask_models()
-            except MaeumError as error:
-                _log.info("event=not_ready code=%s", error.code)
-                return False
-            self._models_answered = answered
-            return answered
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask_at_first())
+            await asyncio.wait((self._asking,), timeout=PROBE_TIMEOUT_S)
+            return self._models_answered
         reached = await asyncio.gather(*(runner.can_be_reached() for runner in self._runners))
         if all(reached) and not await self.__is_alive__():
             with suppress(MaeumError, TimeoutError):  # nobody else will ask while this says no; an answer clears it
                 async with asyncio.timeout(_ASK_AGAIN_S):
                     await self._ask_models()
         return all(reached) and await self.__is_alive__()
+
+    async def _ask_at_first(self) -> None:
+        """Learn whether each of the three models answers. It may take longer than a probe waits: the next waits on."""
+        try:
+            for _ in range(_DISPATCHER_LESSONS):
+                await self._ask_models(past_vad=False)
+            self._models_answered = await self._ask_models()
+        except MaeumError as error:
+            _log.info("event=not_ready code=%s", error.code)
 
     async def _ask_models(self, past_vad: bool = True) -> bool:
         """Whether each of the three models gives a result; the speech model is not asked unless `past_vad`."""

@@ -95,12 +95,17 @@ def outlive_the_service() -> None:
 
 def _service_runs() -> bool:
     """Whether the process that takes requests is there, which alone is handed the socket's backlog."""
+    return process_beside("--backlog") is not None  # a process that has ended has no arguments
+
+
+def process_beside(argument: str) -> psutil.Process | None:
+    """The process of this server that was started with an argument, if there is one just now."""
     parent = psutil.Process().parent()
     for process in parent.children() if parent else []:
         with suppress(psutil.Error):  # it may end just now
-            if "--backlog" in process.cmdline():  # a process that has ended has none
-                return True
-    return False
+            if argument in process.cmdline():
+                return process
+    return None
 
 
 class Watchdog:
