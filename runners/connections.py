@@ -43,6 +43,8 @@ class Connection(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None
     _n_around = 0
     _n_body = 0
+    _is_body = False
+    _held = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
@@ -58,18 +60,24 @@ class Connection(HttpToolsProtocol):
         """Count, and parse."""
         if self.transport.is_closing():
             return
-        if self._timer is not None or not self._n_around:  # a head, or its beginning
-            head, end, rest = data.partition(_END_OF_HEAD)
-            if _FOREIGN_UPGRADE.search(head):
-                data = _FOREIGN_UPGRADE.sub(b"ignored", head) + end + rest
         self._n_around += len(data)
-        super().data_received(data)
+        super().data_received(data if self._is_body else self._without_foreign_upgrade(data))
         if self._n_around - self._n_body > MAX_BYTES + _CHUNK_OVERHEAD * self._n_body:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif (
             self._timer is None and not self._is_answering
         ):  # the rest of a request that has its answer, or line breaks
             self._wait()
+
+    def _without_foreign_upgrade(self, data: bytes) -> bytes:
+        """What of a head can be parsed: its first line as it comes, and the fields when all are there."""
+        head, end, rest = (self._held + data).partition(_END_OF_HEAD)
+        if end:
+            self._held = b""
+            return _FOREIGN_UPGRADE.sub(b"ignored", head) + end + rest
+        line, line_end, fields = head.partition(b"\r")
+        self._held = line_end + fields
+        return line
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -81,6 +89,7 @@ class Connection(HttpToolsProtocol):
         if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > MAX_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
+        self._is_body = True
         self._stop_waiting()
         super().on_headers_complete()
 
@@ -93,6 +102,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         self._n_around = self._n_body = 0
+        self._is_body = False
         if not self.transport.is_closing():
             super().on_message_complete()
 

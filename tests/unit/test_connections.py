@@ -105,16 +105,24 @@ def test_a_request_that_begins_too_early_does_not_take_another_s_answer() -> Non
     assert answer.endswith(b"HTTP/1.1 408 Request Timeout\r\n" + CLOSED)
 
 
-@pytest.mark.parametrize("pause_s", [0.0, 0.1])
-def test_another_protocol_that_is_offered_is_not_taken(pause_s: float) -> None:
-    head = (
+@pytest.mark.parametrize("before", [b"", b"GET /early HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize(
+    "cut", [b"", b"Host", b"Upgrade: h2c", b"rade: h2c", b"h2c", b"\nUpgrade: h2c", b"\n\r\na", b"\r\na", b"a\r"]
+)
+def test_another_protocol_that_is_offered_is_not_taken(cut: bytes, before: bytes) -> None:
+    request = (
         b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 19\r\n"
-        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n\r\na\r\nupgrade: mine\r\nb"
     )
-    body = b"a\r\nupgrade: mine\r\nb"
-    answer = ask(head, body, pause_s=pause_s) if pause_s else ask(head + body)
-    assert answer.startswith(b"HTTP/1.1 200 ")
+    at = request.index(cut)
+    answer = ask(before, request[:at], request[at:], pause_s=0.05)
+    assert answer.count(b"HTTP/1.1 200 ") == (2 if before else 1)
     assert b"\r\n\r\n19" in answer
+
+
+def test_what_is_no_http_is_told_so_at_once() -> None:
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # as from a client that expects TLS
+    assert ask(hello).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize(("left_s", "status"), [(10 * TIMEOUT_S, b"200 "), (TIMEOUT_S / 3, b"503 ")])
