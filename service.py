@@ -46,11 +46,11 @@ from maeum.room import UploadRoom, UploadShare
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
-from runners.base import SERVICE_OPTIONS, SETTINGS
+from runners.base import METRICS_DIR, SERVICE_OPTIONS, SETTINGS
 from runners.bentoml_patches import count_only
 from runners.calls import PROBE_TIMEOUT_S, RunnerCalls
 from runners.connections import bound_connections
-from runners.lifecycle import load_or_stop
+from runners.lifecycle import forget_dead_processes, load_or_stop
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
@@ -99,6 +99,7 @@ class Maeum:
     def __init__(self) -> None:
         give_back_large_memory()
         one_blas_thread()
+        forget_dead_processes(METRICS_DIR)
         speech = RunnerCalls("speech", self.speech)
         text = RunnerCalls("text", self.text)
         voice = RunnerCalls("voice", self.voice)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -106,6 +107,21 @@ def process_beside(argument: str) -> psutil.Process | None:
             if argument in process.cmdline():
                 return process
     return None
+
+
+def forget_dead_processes(folder: Path) -> None:
+    """Take out of `/metrics` what processes had under way that died: BentoML does so for those that end in peace.
+
+    Args:
+        folder: where prometheus' processes keep their numbers.
+    """
+    from prometheus_client.multiprocess import mark_process_dead  # BentoML sets it up after this module is imported
+
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not psutil.pid_exists(pid):
+            with suppress(FileNotFoundError):  # another process has just done so
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
 class Watchdog:
