@@ -46,11 +46,11 @@ from maeum.room import UploadRoom, UploadShare
 from maeum.schemas import AnalysisBody, ContractBody, ContractErrorBody, ErrorBody
 from maeum.stages import Failure, SpeechItem
 from runners import SpeechRunner, TextRunner, VoiceRunner
-from runners.base import SERVICE_OPTIONS, SETTINGS
+from runners.base import METRICS_DIR, SERVICE_OPTIONS, SETTINGS
 from runners.bentoml_patches import count_only
-from runners.calls import RunnerCalls
+from runners.calls import PROBE_TIMEOUT_S, RunnerCalls
 from runners.connections import bound_connections
-from runners.lifecycle import load_or_stop
+from runners.lifecycle import forget_dead_processes, load_or_stop
 
 CONTRACT_PATH = "/api/diary/analyze"
 ANALYZE_PATH = "/v1/analyze"
@@ -99,6 +99,7 @@ class Maeum:
     def __init__(self) -> None:
         give_back_large_memory()
         one_blas_thread()
+        forget_dead_processes(METRICS_DIR)
         speech = RunnerCalls("speech", self.speech)
         text = RunnerCalls("text", self.text)
         voice = RunnerCalls("voice", self.voice)
@@ -110,6 +111,7 @@ class Maeum:
         with loading():
             self._pipeline = build_pipeline(SETTINGS, stages)
         self._models_answered = False
+        self._asking: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._uploads = UploadRoom(max(SETTINGS.max_uploads_bytes, largest_upload(SETTINGS.max_upload_bytes)))
 
@@ -168,21 +170,25 @@ class Maeum:
     async def __is_ready__(self) -> bool:
         """Ready once each of the three models has answered through its runner, and while its process can be reached."""
         if not self._models_answered:
-            try:
-                for _ in range(_DISPATCHER_LESSONS):
-                    await self._ask_models(past_vad=False)
-                answered = await self._ask_models()
-            except MaeumError as error:
-                _log.info("event=not_ready code=%s", error.code)
-                return False
-            self._models_answered = answered
-            return answered
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.create_task(self._ask_at_first())
+            await asyncio.wait((self._asking,), timeout=PROBE_TIMEOUT_S)
+            return self._models_answered
         reached = await asyncio.gather(*(runner.can_be_reached() for runner in self._runners))
         if all(reached) and not await self.__is_alive__():
             with suppress(MaeumError, TimeoutError):  # nobody else will ask while this says no; an answer clears it
                 async with asyncio.timeout(_ASK_AGAIN_S):
                     await self._ask_models()
         return all(reached) and await self.__is_alive__()
+
+    async def _ask_at_first(self) -> None:
+        """Learn whether each of the three models answers. It may take longer than a probe waits: the next waits on."""
+        try:
+            for _ in range(_DISPATCHER_LESSONS):
+                await self._ask_models(past_vad=False)
+            self._models_answered = await self._ask_models()
+        except MaeumError as error:
+            _log.info("event=not_ready code=%s", error.code)
 
     async def _ask_models(self, past_vad: bool = True) -> bool:
         """Whether each of the three models gives a result; the speech model is not asked unless `past_vad`."""

@@ -7,11 +7,14 @@ import math
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from bentoml._internal.configuration.containers import BentoMLContainer
 
 from maeum.process.logs import log_to_stderr
 from maeum.stages import Failure, run_isolated
-from runners.lifecycle import Watchdog, outlive_the_service, settings_to_start_with
+from runners.lifecycle import Watchdog, forget_dead_processes, outlive_the_service, settings_to_start_with
 
 Result = TypeVar("Result")
 
@@ -21,6 +24,7 @@ _log = logging.getLogger("maeum.runners")
 _SUSPICIOUS_BATCHES = 3  # one after the other, in which every item failed
 _LONGEST_BATCH_S = 120  # at least, whatever requests may take: on a slow machine a batch of long clips does
 SETTINGS = settings_to_start_with()
+METRICS_DIR = Path(BentoMLContainer.prometheus_multiproc_dir.get())
 TIMEOUT_S = math.ceil(SETTINGS.request_timeout_s)
 # Out of reach: BentoML may split a call into several batches and would refuse the later parts. Who waits too long for a
 # turn is refused by `maeum.batching`.
@@ -54,6 +58,7 @@ class BatchWorker(Generic[Result]):
         self, stage: str, engine: Callable[[Any], list[Result | Failure]], warm_up: Callable[[], None]
     ) -> None:
         outlive_the_service()
+        forget_dead_processes(METRICS_DIR)
         self._watchdog = Watchdog(max(2 * TIMEOUT_S, _LONGEST_BATCH_S))  # readiness and liveness have said so by then
         # Imported here: BentoML sets prometheus' multiprocess folder after this module is imported.
         from prometheus_client import Counter, Histogram

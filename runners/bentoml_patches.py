@@ -17,6 +17,7 @@ def apply(runners: Iterable[Any]) -> None:
     Args:
         runners: the services that it depends on.
     """
+    start_again_in_containers()
     keep_sockets_until_the_end()
     leave_deadlines_to_us()
     ask_runners_ourselves()
@@ -95,6 +96,17 @@ def ask_runners_ourselves() -> None:
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     BentoMLContainer.api_server_config.runner_probe.enabled.set(False)
+
+
+def start_again_in_containers() -> None:
+    """In the process that starts the others: start one that died again in a container too.
+
+    BentoML would end the server, which waits for the requests under way, and these for the one that died.
+    """
+    from bentoml import serving
+
+    server: Any = serving
+    server.running_inside_container = lambda: False
 
 
 def keep_sockets_until_the_end() -> None:

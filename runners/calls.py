@@ -9,16 +9,19 @@ from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+import psutil
 from bentoml.exceptions import BentoMLException
 
 from maeum.errors import StageFailed, StageOverloaded, StageTimeout
+from runners.lifecycle import process_beside
 
 # A runner closes a connection that was idle for five seconds, and a call may just then be on its way through it. Models
 # keep no state, so that asking again is safe. A call that was under way for longer may be what ended the runner.
 _ATTEMPTS = 3
 _PAUSE_S = 0.05
 _UNREAD_S = 0.5
-_PROBE_TIMEOUT_S = 5
+PROBE_TIMEOUT_S = 5
+"""For what `/readyz` asks a runner."""
 
 _log = logging.getLogger("maeum.runners")
 
@@ -35,6 +38,8 @@ class RunnerCalls:
         self.name, self._runner = name, runner
         self._began_s: list[float] = []
         self._timed_out = False
+        self._process: psutil.Process | None = None  # that has answered, since when
+        self._since_s = 0.0
 
     async def __call__(self, items: Any) -> list[Any]:
         """One result per item, in order.
@@ -47,6 +52,8 @@ class RunnerCalls:
         try:
             results = await _ask(self._runner, items)
             self._timed_out = False
+            if not self._is_loaded():
+                self._process, self._since_s = process_beside(f"maeum-{self.name}"), time.monotonic()
             return results
         except TimeoutError as error:
             self._timed_out = True
@@ -64,13 +71,21 @@ class RunnerCalls:
             self._began_s.remove(began_s)
 
     def hangs(self, longest_s: float) -> bool:
-        """Whether a call has been under way for longer than `longest_s`, or the last one ended without an answer."""
-        return self._timed_out or any(time.monotonic() - began_s > longest_s for began_s in self._began_s)
+        """Whether a call has been under way for longer than `longest_s`, or the last one ended without an answer.
+
+        Not while the model loads, for the first time or again: calls wait in the socket, which is there before it.
+        """
+        latest_s = time.monotonic() - longest_s
+        overdue = self._since_s < latest_s and any(began_s < latest_s for began_s in self._began_s)
+        return (self._timed_out or overdue) and self._is_loaded()
+
+    def _is_loaded(self) -> bool:
+        return self._process is not None and self._process.is_running()
 
     async def can_be_reached(self) -> bool:
         """Whether the runner's process answers within some seconds; says nothing of its model."""
         try:
-            return bool(await self._runner.is_ready(_PROBE_TIMEOUT_S))
+            return bool(await self._runner.is_ready(PROBE_TIMEOUT_S))
         except (TimeoutError, aiohttp.ClientError):
             return False
 

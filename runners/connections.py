@@ -17,6 +17,8 @@ MAX_BYTES = 64 * 1024
 """Of a request beside its body: twice what proxies accept."""
 TIMEOUT_S = 30.0
 """For the head of a request, and for anything else that keeps a connection open."""
+STOP_TIMEOUT_S = 30.0
+"""For the answers to the requests under way, once the server is told to stop."""
 _CHUNK_OVERHEAD = 8  # bytes around a body's byte, where a client sends each in a chunk of its own
 _END_OF_HEAD = b"\r\n\r\n"
 # Java's client offers HTTP/2 with every request. To ignore it is what RFC 9110 asks for (7.8), but httptools would take
@@ -34,13 +36,15 @@ def bound_connections() -> None:
 class Connection(HttpToolsProtocol):
     """uvicorn's connection, which collects header fields and waits for them without end.
 
-    It closes one that has more than `MAX_BYTES` around a body, and one on which for `TIMEOUT_S` no head is complete and
-    no request is being answered.
+    It closes one that has more than `MAX_BYTES` around a body, one on which for `TIMEOUT_S` no head is complete and no
+    request is being answered, and one whose answer is not there `STOP_TIMEOUT_S` after the server was told to stop.
     """
 
     _timer: asyncio.TimerHandle | None = None
     _n_around = 0
     _n_body = 0
+    _is_body = False
+    _held = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
@@ -56,18 +60,24 @@ class Connection(HttpToolsProtocol):
         """Count, and parse."""
         if self.transport.is_closing():
             return
-        if self._timer is not None or not self._n_around:  # a head, or its beginning
-            head, end, rest = data.partition(_END_OF_HEAD)
-            if _FOREIGN_UPGRADE.search(head):
-                data = _FOREIGN_UPGRADE.sub(b"ignored", head) + end + rest
         self._n_around += len(data)
-        super().data_received(data)
+        super().data_received(data if self._is_body else self._without_foreign_upgrade(data))
         if self._n_around - self._n_body > MAX_BYTES + _CHUNK_OVERHEAD * self._n_body:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         elif (
             self._timer is None and not self._is_answering
         ):  # the rest of a request that has its answer, or line breaks
             self._wait()
+
+    def _without_foreign_upgrade(self, data: bytes) -> bytes:
+        """What of a head can be parsed: its first line as it comes, and the fields when all are there."""
+        head, end, rest = (self._held + data).partition(_END_OF_HEAD)
+        if end:
+            self._held = b""
+            return _FOREIGN_UPGRADE.sub(b"ignored", head) + end + rest
+        line, line_end, fields = head.partition(b"\r")
+        self._held = line_end + fields
+        return line
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -79,6 +89,7 @@ class Connection(HttpToolsProtocol):
         if sum(len(name) + len(value) for name, value in self.headers) + len(self.url) > MAX_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
+        self._is_body = True
         self._stop_waiting()
         super().on_headers_complete()
 
@@ -91,8 +102,14 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A request is complete."""
         self._n_around = self._n_body = 0
+        self._is_body = False
         if not self.transport.is_closing():
             super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """The server stops, and waits for the last connection. Work for one that is closed is dropped."""
+        super().shutdown()
+        self.loop.call_later(STOP_TIMEOUT_S, self._leave_unanswered)
 
     @property
     def _is_answering(self) -> bool:
@@ -113,12 +130,20 @@ class Connection(HttpToolsProtocol):
         else:
             self._refuse(HTTPStatus.REQUEST_TIMEOUT)
 
+    def _leave_unanswered(self) -> None:
+        if not self.transport.is_closing():
+            _log.warning("event=stopped_without_answer")
+            has_begun = self.cycle.response_started or self.pipeline
+            self._close(None if has_begun else HTTPStatus.SERVICE_UNAVAILABLE)
+
     def _refuse(self, status: HTTPStatus) -> None:
-        if self.transport.is_closing():
-            return
-        _log.warning("event=head_refused status=%d", status)
+        if not self.transport.is_closing():
+            _log.warning("event=head_refused status=%d", status)
+            self._close(None if self._is_answering else status)
+
+    def _close(self, status: HTTPStatus | None) -> None:
         self._stop_waiting()
-        if not self._is_answering:
+        if status is not None:
             line = f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
             self.transport.write(line.encode("ascii"))
         self.transport.close()

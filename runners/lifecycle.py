@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -106,18 +107,40 @@ def outlive_the_service() -> None:
         while _service_runs():
             time.sleep(_STOP_POLL_S)
         leave(signal.SIGTERM, None)
+        time.sleep(_STOP_TIMEOUT_S)
+        os._exit(0)  # nobody waits for the batch that is still computed
 
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=wait_and_leave, daemon=True).start())
 
 
 def _service_runs() -> bool:
     """Whether the process that takes requests is there, which alone is handed the socket's backlog."""
+    return process_beside("--backlog") is not None  # a process that has ended has no arguments
+
+
+def process_beside(argument: str) -> psutil.Process | None:
+    """The process of this server that was started with an argument, if there is one just now."""
     parent = psutil.Process().parent()
     for process in parent.children() if parent else []:
         with suppress(psutil.Error):  # it may end just now
-            if "--backlog" in process.cmdline():  # a process that has ended has none
-                return True
-    return False
+            if argument in process.cmdline():
+                return process
+    return None
+
+
+def forget_dead_processes(folder: Path) -> None:
+    """Take out of `/metrics` what processes had under way that died: BentoML does so for those that end in peace.
+
+    Args:
+        folder: where prometheus' processes keep their numbers.
+    """
+    from prometheus_client.multiprocess import mark_process_dead  # BentoML sets it up after this module is imported
+
+    for file in folder.glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not psutil.pid_exists(pid):
+            with suppress(FileNotFoundError):  # another process has just done so
+                mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
 
 
 class Watchdog:

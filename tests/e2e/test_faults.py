@@ -30,7 +30,8 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(log: Path) -> Iterator[str]:
-    with serve(log, MAEUM_REQUEST_TIMEOUT_S=str(DEADLINE_S)) as url:
+    """Of a server as in its image, where BentoML would start nothing again."""
+    with serve(log, BENTOML_CONTAINERIZED="true", MAEUM_REQUEST_TIMEOUT_S=str(DEADLINE_S)) as url:
         yield url
 
 
@@ -80,6 +81,26 @@ def test_a_runner_that_hangs_or_dies_is_noticed_and_comes_back(url: str, log: Pa
     assert status(url, "/readyz") == 503
     wait_until(lambda: status(url, "/readyz") == 200)
     assert analyze(url, clip) == (200, "")
+
+
+def test_a_server_whose_model_loads_is_alive_and_says_in_time_that_it_is_not_ready(log: Path) -> None:
+    def probe_while_a_model_loads() -> list[int]:
+        wait_until(lambda: log.exists() and "listening on" in log.read_text())
+        runner = process_of(log, "maeum-text")
+        runner.suspend()
+        port = re.findall(r"listening on http://\S+:(\d+)", log.read_text())[0]
+        try:
+            wait_until(lambda: "Service maeum initialized" in log.read_text())
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=6) as client:  # as the README has it
+                return [client.get(path).status_code for path in ("/readyz", "/livez")]
+        finally:
+            runner.resume()
+
+    with ThreadPoolExecutor(1) as pool:
+        probes = pool.submit(probe_while_a_model_loads)
+        with serve(log, MAEUM_REQUEST_TIMEOUT_S="1") as url:
+            assert probes.result() == [503, 200]
+            assert status(url, "/livez") == 200
 
 
 def test_work_for_a_client_that_has_gone_is_dropped(url: str, log: Path, clip: Clip) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+import psutil
 import pytest
 from bentoml.exceptions import BentoMLException
 
@@ -111,11 +115,73 @@ def test_a_runner_that_closes_idle_connections_is_asked_again() -> None:
     assert answered == 2
 
 
-def test_a_call_without_an_answer_hangs_until_there_is_one() -> None:
-    calls = RunnerCalls("speech", Runner(TimeoutError(), ["heard"]))
-    assert not calls.hangs(10)
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """What stands for the runner's process, which `RunnerCalls` looks for beside the service's."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr("runners.calls.process_beside", lambda _: psutil.Process(process.pid))
+        yield process
+        process.kill()
+
+
+def times_out(calls: RunnerCalls) -> None:
     with pytest.raises(StageTimeout):
         asyncio.run(calls(["item"]))
+
+
+@pytest.mark.usefixtures("process")
+def test_a_call_without_an_answer_hangs_until_there_is_one() -> None:
+    calls = RunnerCalls("speech", Runner(["heard"], TimeoutError(), ["heard"]))
+    asyncio.run(calls(["item"]))
+    assert not calls.hangs(10)
+    times_out(calls)
     assert calls.hangs(10)
     assert asyncio.run(calls(["item"])) == ["heard"]
     assert not calls.hangs(10)
+
+
+@pytest.mark.usefixtures("process")
+def test_a_runner_that_has_not_answered_yet_loads_and_does_not_hang() -> None:
+    calls = RunnerCalls("speech", Runner(TimeoutError()))
+    times_out(calls)
+    assert not calls.hangs(10)
+
+
+def test_nor_does_one_that_is_started_again(process: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = RunnerCalls("speech", Runner(["heard"], TimeoutError(), ["heard"], TimeoutError()))
+    asyncio.run(calls(["item"]))
+    process.kill()
+    process.wait()
+    times_out(calls)
+    assert not calls.hangs(10)
+
+    monkeypatch.setattr("runners.calls.process_beside", lambda _: psutil.Process())
+    asyncio.run(calls(["item"]))
+    times_out(calls)
+    assert calls.hangs(10)
+
+
+@pytest.mark.usefixtures("process")
+def test_a_call_hangs_from_when_its_model_was_there() -> None:
+    waiting, answer = asyncio.Event(), asyncio.Event()
+
+    class Loading(Runner):
+        async def run(self, items: Any) -> list[Any]:
+            await (waiting if items == ["first"] else answer).wait()
+            return ["heard"]
+
+    async def main() -> list[bool]:
+        calls = RunnerCalls("speech", Loading())
+        tasks = [asyncio.create_task(calls([name])) for name in ("first", "second")]
+        await asyncio.sleep(0.3)
+        found = [calls.hangs(0.2)]
+        waiting.set()
+        await tasks[0]
+        found.append(calls.hangs(0.2))
+        await asyncio.sleep(0.3)
+        found.append(calls.hangs(0.2))
+        answer.set()
+        await tasks[1]
+        return [*found, calls.hangs(0.2)]
+
+    assert asyncio.run(main()) == [False, False, True, False]

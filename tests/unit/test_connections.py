@@ -35,8 +35,14 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def ask(*parts: bytes, pause_s: float = 0.0) -> bytes:
-    """All that a server answers to parts sent with pauses between them, until it closes or a while later."""
+def ask(*parts: bytes, pause_s: float = 0.0, stop: bool = False) -> bytes:
+    """All that a server answers to parts sent with pauses between them, until it closes or a while later.
+
+    Args:
+        parts: of what is sent.
+        pause_s: after each.
+        stop: tell the server to, once all is sent.
+    """
 
     async def main() -> bytes:
         server = Server(Config(app, port=0, lifespan="off", log_config=None, http=Connection))
@@ -48,6 +54,7 @@ def ask(*parts: bytes, pause_s: float = 0.0) -> bytes:
         for part in parts:
             writer.write(part)
             await asyncio.sleep(pause_s)
+        server.should_exit = stop
         found = b""
         with suppress(TimeoutError):
             async with asyncio.timeout(6 * TIMEOUT_S):
@@ -98,13 +105,30 @@ def test_a_request_that_begins_too_early_does_not_take_another_s_answer() -> Non
     assert answer.endswith(b"HTTP/1.1 408 Request Timeout\r\n" + CLOSED)
 
 
-@pytest.mark.parametrize("pause_s", [0.0, 0.1])
-def test_another_protocol_that_is_offered_is_not_taken(pause_s: float) -> None:
-    head = (
+@pytest.mark.parametrize("before", [b"", b"GET /early HTTP/1.1\r\nHost: x\r\n\r\n"])
+@pytest.mark.parametrize(
+    "cut", [b"", b"Host", b"Upgrade: h2c", b"rade: h2c", b"h2c", b"\nUpgrade: h2c", b"\n\r\na", b"\r\na", b"a\r"]
+)
+def test_another_protocol_that_is_offered_is_not_taken(cut: bytes, before: bytes) -> None:
+    request = (
         b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nContent-Length: 19\r\n"
-        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nUpgrade: h2c\r\n\r\na\r\nupgrade: mine\r\nb"
     )
-    body = b"a\r\nupgrade: mine\r\nb"
-    answer = ask(head, body, pause_s=pause_s) if pause_s else ask(head + body)
-    assert answer.startswith(b"HTTP/1.1 200 ")
+    at = request.index(cut)
+    answer = ask(before, request[:at], request[at:], pause_s=0.05)
+    assert answer.count(b"HTTP/1.1 200 ") == (2 if before else 1)
     assert b"\r\n\r\n19" in answer
+
+
+def test_what_is_no_http_is_told_so_at_once() -> None:
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # as from a client that expects TLS
+    assert ask(hello).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(("left_s", "status"), [(10 * TIMEOUT_S, b"200 "), (TIMEOUT_S / 3, b"503 ")])
+def test_a_server_that_stops_does_not_wait_for_an_answer_for_ever(
+    monkeypatch: pytest.MonkeyPatch, left_s: float, status: bytes
+) -> None:
+    monkeypatch.setattr(connections, "STOP_TIMEOUT_S", left_s)
+    answer = ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", pause_s=TIMEOUT_S / 3, stop=True)
+    assert answer.startswith(b"HTTP/1.1 " + status)

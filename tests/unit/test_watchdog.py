@@ -1,4 +1,4 @@
-"""A runner's watchdog, in a process of its own, which it ends."""
+"""What ends a runner's process: its watchdog, and the end of the service. In a process of its own."""
 
 from __future__ import annotations
 
@@ -80,6 +80,22 @@ print("alive")
 """
     )
     assert (done.returncode, done.stdout) == (0, "alive\n")
+
+
+def test_a_batch_that_nobody_waits_for_any_more_does_not_keep_the_process() -> None:
+    done = run(
+        """
+import signal
+from runners import lifecycle
+lifecycle._STOP_TIMEOUT_S = 0.5
+signal.signal(signal.SIGTERM, lambda *_: print("told to stop", flush=True))
+lifecycle.outlive_the_service()
+signal.raise_signal(signal.SIGTERM)
+hang()
+print("has waited")
+"""
+    )
+    assert (done.returncode, done.stdout) == (0, "told to stop\n")
 
 
 LOST = """
