@@ -124,21 +124,23 @@ def _get_session() -> _Session:
 
 def analyze(
     file: Upload,
-    gender: str = "MALE",
-    lang: str = "ko",
+    gender: str | None = "MALE",
+    lang: str | None = "ko",
     *,
     summary: bool = True,
-    voice_pooling: str = "",
-    baseline: str = "",
+    voice_pooling: str | None = None,
+    baseline: str | None = None,
 ) -> dict[str, Any]:
     """Analyse one recording in this process. Safe to call from several threads; models load on the first call.
+
+    None and empty text count as not given.
 
     Args:
         file: anything with `.chunks()` (a Django `UploadedFile`), a binary file object, bytes, or a path.
         gender: `MALE` or `FEMALE`, any case: which baseline normalises the voice.
         lang: language code for speech-to-text.
         summary: whether to write one.
-        voice_pooling: `first` or `windows`; empty: `MAEUM_VOICE_POOLING`.
+        voice_pooling: `first` or `windows`; not given: `MAEUM_VOICE_POOLING`.
         baseline: what `maeum baseline` wrote, in place of the gender's.
 
     Returns:
@@ -155,7 +157,7 @@ def analyze(
     return AnalysisBody.of(analysis).model_dump()
 
 
-def run_pipeline_on_uploaded_file(file: Upload, gender: str = "MALE", lang: str = "ko") -> dict[str, Any]:
+def run_pipeline_on_uploaded_file(file: Upload, gender: str | None = "MALE", lang: str | None = "ko") -> dict[str, Any]:
     """Analyse one recording as `analyze` does, with the answer of the original.
 
     Args:

@@ -38,8 +38,8 @@ class RunnerCalls:
         self.name, self._runner = name, runner
         self._began_s: list[float] = []
         self._timed_out = False
-        self._process: psutil.Process | None = None  # that has answered, since when
-        self._since_s = 0.0
+        self._process: psutil.Process | None = None  # the one that has answered
+        self._answers_since_s = 0.0
 
     async def __call__(self, items: Any) -> list[Any]:
         """One result per item, in order.
@@ -53,7 +53,7 @@ class RunnerCalls:
             results = await _ask(self._runner, items)
             self._timed_out = False
             if not self._is_loaded():
-                self._process, self._since_s = process_beside(f"maeum-{self.name}"), time.monotonic()
+                self._process, self._answers_since_s = process_beside(f"maeum-{self.name}"), time.monotonic()
             return results
         except TimeoutError as error:
             self._timed_out = True
@@ -76,7 +76,7 @@ class RunnerCalls:
         Not while the model loads, for the first time or again: calls wait in the socket, which is there before it.
         """
         latest_s = time.monotonic() - longest_s
-        overdue = self._since_s < latest_s and any(began_s < latest_s for began_s in self._began_s)
+        overdue = self._answers_since_s < latest_s and any(began_s < latest_s for began_s in self._began_s)
         return (self._timed_out or overdue) and self._is_loaded()
 
     def _is_loaded(self) -> bool:

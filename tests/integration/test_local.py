@@ -119,6 +119,7 @@ def test_an_open_file_gives_the_same_answer(clip: Clip, answer: dict[str, Any]) 
 def test_gender_in_any_case_and_defaults(clip: Clip, answer: dict[str, Any]) -> None:
     assert clip.gender == "MALE"
     assert_same(run_pipeline_on_uploaded_file(clip.data), answer)
+    assert_same(run_pipeline_on_uploaded_file(clip.data, None, None), answer)
     assert_same(run_pipeline_on_uploaded_file(clip.data, gender="male", lang="KO"), answer)
     female = run_pipeline_on_uploaded_file(clip.data, "FEMALE")
     assert female["emotion_analysis"] != answer["emotion_analysis"]
