@@ -123,7 +123,9 @@ def test_requests_under_way_are_answered_before_the_server_stops(url: str, log: 
     server = process_of(log, "serve")
     with ThreadPoolExecutor(12) as pool:
         answers = [pool.submit(analyze, url, clip) for clip in clips[:12]]
-        wait_until(lambda: under_way() > 6)
+        # All of them: a connection that is made once the server has been told to stop is reset.
+        wait_until(lambda: sum(answer.done() for answer in answers) + under_way() == len(answers))
+        assert under_way()
         server.send_signal(signal.SIGTERM)
         outcomes = {answer.result() for answer in answers}
     assert outcomes == {(200, "")}
