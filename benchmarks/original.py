@@ -18,8 +18,9 @@ import soundfile
 import torch
 from faster_whisper import WhisperModel
 from numpy.typing import NDArray
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
+from maeum.engines.text_weights import load_classifier
 from maeum.engines.voice_network import VoiceNetwork
 from maeum.fusion import Fusion, Projection, vote
 from maeum.labels import read_text_labels, read_voice_labels
@@ -51,7 +52,7 @@ class Original:
     @cached_property
     def classifier(self) -> tuple[Any, Any]:
         """Tokenizer and text model, float32."""
-        model = AutoModelForSequenceClassification.from_pretrained(self._text, dtype=torch.float32)
+        model, _ = load_classifier(self._text)
         return AutoTokenizer.from_pretrained(self._text), model.to(self._device).eval()
 
     @cached_property

@@ -5,13 +5,16 @@ Nothing here imports the code under test, so that the two can only agree by bein
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import re
+import shutil
 import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import librosa
@@ -115,7 +118,11 @@ class Reference:
 
     @cached_property
     def classifier(self) -> tuple[Any, Any]:
-        model = AutoModelForSequenceClassification.from_pretrained(self.text_folder, dtype=torch.float32)
+        with TemporaryDirectory() as name:
+            folder = Path(shutil.copytree(self.text_folder, name, dirs_exist_ok=True))
+            for compressed in folder.glob("*.gz"):
+                compressed.with_suffix("").write_bytes(gzip.decompress(compressed.read_bytes()))
+            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
         return AutoTokenizer.from_pretrained(self.text_folder), model.eval()
 
     @cached_property

@@ -11,11 +11,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
 from maeum.engines.text_bf16 import pack
 from maeum.engines.text_int8 import int8_logits
+from maeum.engines.text_weights import load_classifier
 from maeum.errors import InvalidConfiguration, ModelInvalid
 from maeum.labels import read_text_labels
 from maeum.process.cores import has_bf16
@@ -34,7 +35,8 @@ class TextEngine:
     """Holds the classifier and its tokenizer.
 
     Args:
-        folder: a model in `AutoModelForSequenceClassification`'s layout with a fast tokenizer.
+        folder: a model in `AutoModelForSequenceClassification`'s layout with a fast tokenizer; gzip may have made its
+            weights smaller.
         device: `cpu` or `cuda`.
         threads: CPU threads of this process for torch; 0 leaves torch's default.
         precision: `fp32`, or `bf16` or `int8`, which are faster and less exact.
@@ -59,9 +61,7 @@ class TextEngine:
             self._tokenizer = AutoTokenizer.from_pretrained(
                 folder, use_fast=True, local_files_only=True, trust_remote_code=False
             )
-            model, report = AutoModelForSequenceClassification.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, trust_remote_code=False, output_loading_info=True
-            )
+            model, report = load_classifier(folder)
         except pickle.UnpicklingError as error:
             raise ModelInvalid("pytorch_model.bin is no readable state dict") from error
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:

@@ -55,6 +55,7 @@ _LAYOUTS: dict[ModelKind, _Layout] = {
     "text": _Layout(
         # safetensors first: no pickle is involved.
         weights=(
+            "model.safetensors.gz",
             "model.safetensors",
             "model.safetensors.index.json",
             "pytorch_model.bin",

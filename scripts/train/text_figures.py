@@ -11,13 +11,15 @@ from text_measure import Scores, gain_interval, measure, tfidf_probabilities
 from text_sources import Sources
 from text_vocabulary import MAX_TOKENS
 from text_written import written_sentences
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
+
+from maeum.engines.text_weights import load_classifier
 
 
 def predict(folder: Path, texts: list[str]) -> Scores:
     """Probabilities from the finished folder, shape (n, 6), computed the way the service does."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    model = load_classifier(folder)[0].eval()
     probabilities = []
     with torch.inference_mode():
         for first in range(0, len(texts), 32):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +17,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from maeum.engines import text_weights
 from maeum.engines.text import TextEngine
+from maeum.engines.text_weights import save_compressed
 from maeum.engines.voice import VoiceEngine
 from maeum.errors import ModelInvalid, StartError, UnknownLabel
 from maeum.fusion import EN_LABELS, KO_LABELS, Fusion, Projection, vote
@@ -117,6 +121,50 @@ class TestTextModels:
         files = files_of(build_text_model(tmp_path / "built"))
         folder = fetched("text", files | {name: files[name][: len(files[name]) // 2]}, tmp_path)
         assert isinstance(refusal(lambda: TextEngine(folder)), ModelInvalid)
+
+    def test_compressed_weights_answer_as_the_file_that_they_were_made_of(self, tmp_path: Path) -> None:
+        built = build_text_model(tmp_path / "built")
+        expected = TextEngine(built).classify(SENTENCES)
+        save_compressed(built / "model.safetensors")
+        assert not (built / "model.safetensors").exists()
+        # A file without compression beside it is another model's.
+        other = build_text_model(tmp_path / "other", KO_LABELS[::-1])
+        beside = {"model.safetensors": (other / "model.safetensors").read_bytes()}
+        assert TextEngine(other).classify(SENTENCES) != expected
+        folder = fetched("text", files_of(built) | beside, tmp_path)
+        assert TextEngine(folder).classify(SENTENCES) == expected
+        shutil.copy(other / "model.safetensors", built)
+        assert TextEngine(built).classify(SENTENCES) == expected
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            lambda stored: stored[: len(stored) // 2],
+            lambda stored: b"not gzip at all",
+            lambda stored: stored[:4000] + bytes(500) + stored[4500:],
+            lambda stored: gzip.compress(b"no safetensors"),
+            lambda stored: b"",
+        ],
+        ids=["cut in half", "no gzip", "a hole", "something else", "empty"],
+    )
+    def test_compressed_weights_that_are_damaged(self, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+        built = build_text_model(tmp_path / "built")
+        weights = save_compressed(built / "model.safetensors")
+        weights.write_bytes(damage(weights.read_bytes()))
+        folder = fetched("text", files_of(built), tmp_path)
+        assert isinstance(refusal(lambda: TextEngine(folder)), ModelInvalid)
+
+    def test_compressed_weights_that_would_fill_the_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        built = build_text_model(tmp_path / "built")
+        size = (built / "model.safetensors").stat().st_size
+        folder = save_compressed(built / "model.safetensors").parent
+        monkeypatch.setattr(text_weights, "_MOST_BYTES", size)
+        assert TextEngine(folder).classify(SENTENCES)
+        monkeypatch.setattr(text_weights, "_MOST_BYTES", size - 1)
+        with pytest.raises(ModelInvalid, match=r"model\.safetensors\.gz holds more than"):
+            TextEngine(folder)
 
     def test_pickle_with_a_payload_is_refused(self, tmp_path: Path) -> None:
         marker = tmp_path / "executed"

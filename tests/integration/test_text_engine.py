@@ -9,11 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoTokenizer
 
 from maeum.engines import text as text_module
 from maeum.engines.text import MAX_TOKENS, TextEngine
 from maeum.engines.text_bf16 import pack
+from maeum.engines.text_weights import load_classifier
 from maeum.errors import InvalidConfiguration, ModelInvalid
 from maeum.fusion import KO_LABELS
 from maeum.models import resolve
@@ -185,7 +186,7 @@ def test_eight_bits_are_near_enough(engine: TextEngine, sentences: list[str]) ->
 
 
 def test_eight_bits_of_embeddings_that_are_padded_past_the_tokenizer(sentences: list[str], tmp_path: Path) -> None:
-    padded = AutoModelForSequenceClassification.from_pretrained(FOLDER)
+    padded, _ = load_classifier(FOLDER)
     padded.resize_token_embeddings(padded.config.vocab_size + 56)
     padded.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(FOLDER).save_pretrained(tmp_path)
@@ -211,7 +212,7 @@ def test_bfloat16_is_almost_the_same_or_refused(
 
 @pytest.mark.skipif(not has_bf16(), reason="this CPU has no bfloat16")
 def test_packed_matrices_answer_as_the_layers_they_replace() -> None:
-    model = AutoModelForSequenceClassification.from_pretrained(FOLDER, dtype=torch.bfloat16).eval()
+    model = load_classifier(FOLDER)[0].to(torch.bfloat16).eval()
     tokens = torch.randint(5, 2000, (6, 40), generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         before = model(tokens).logits.float()

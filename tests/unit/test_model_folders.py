@@ -195,6 +195,10 @@ class TestChoice:
         chosen = choose_files("text", {*FILES["text"], "pytorch_model.bin", "tf_model.h5", "README.md"}, "it")
         assert set(chosen) == set(FILES["text"])
 
+    def test_compressed_weights_win_over_others(self) -> None:
+        chosen = choose_files("text", {*FILES["text"], "model.safetensors.gz"}, "it")
+        assert set(chosen) == {*FILES["text"], "model.safetensors.gz"} - {"model.safetensors"}
+
     def test_pickle_where_there_is_nothing_else(self) -> None:
         chosen = choose_files("text", {"pytorch_model.bin", "config.json", "vocab.txt", "label_map.json"}, "it")
         assert set(chosen) == {"pytorch_model.bin", "config.json", "vocab.txt", "label_map.json"}
@@ -214,7 +218,7 @@ class TestChoice:
     @given(
         kind=st.sampled_from(MODEL_KINDS),
         hostile=st.sets(
-            st.text(max_size=30)
+            st.text(max_size=30).filter(lambda name: not name.startswith("model.safetensors"))
             | st.sampled_from(
                 ["../config.json", "/config.json", "..\\config.json", "a/config.json", "model.py", ".", ".."]
             )
